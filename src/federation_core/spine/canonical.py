@@ -6,6 +6,7 @@ Its hash is SHA-256 over its RFC 8785 form (`value_hash`), salted where the step
 
 import hashlib
 import json
+import math
 from typing import Any, NoReturn
 
 import msgspec
@@ -47,10 +48,8 @@ def canonical(value: Any) -> bytes:
     The fast encoder serves the values for which it provably gives the same bytes; RFC 8785 sorts
     by UTF-16 code units and writes fractions as ECMAScript does, which it does not.
     """
-    if _is_plain(value):
-        return _encoder.encode(value)
     try:
-        return rfc8785.dumps(value)
+        return _encoder.encode(value) if _is_plain(value) else rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as e:
         raise InvalidInput(f"The value has no RFC 8785 form: {e}.") from e
 
@@ -128,7 +127,7 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
         if not -MAX_INT <= value <= MAX_INT:
             _refuse(path, "integers must be within ±(2⁵³−1); send larger ones as strings")
     elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             _refuse(path, "numbers must be finite")
         if value.is_integer() and abs(value) > MAX_INT:
             _refuse(path, "whole numbers must be within ±(2⁵³−1)")

@@ -1,0 +1,120 @@
+"""`next_actions`: what a managed run is waiting for its driver to do."""
+
+import msgspec
+
+from .run import Run
+from .steps import Flagged, InDoubt, Pending, Waiting
+
+__all__ = [
+    "Action",
+    "Ask",
+    "AskRun",
+    "CloseGateStep",
+    "Expire",
+    "Finish",
+    "Next",
+    "Recover",
+    "ResolveDoubt",
+    "next_actions",
+]
+
+
+class AskRun(msgspec.Struct, frozen=True):
+    """Put the start of the run to policy."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Evaluate the step's condition and input, and put it to policy."""
+
+    step_id: str
+    attempt: int
+
+
+class Recover(msgspec.Struct, frozen=True):
+    """The step is running and none of this driver's executions is it."""
+
+    step_id: str
+
+
+class CloseGateStep(msgspec.Struct, frozen=True):
+    """A GATE step's own gate has passed: its output is what people said."""
+
+    step_id: str
+    gate_id: str
+
+
+class ResolveDoubt(msgspec.Struct, frozen=True):
+    """A person said what happened to a step in doubt."""
+
+    step_id: str
+    gate_id: str
+
+
+class Expire(msgspec.Struct, frozen=True):
+    gate_id: str
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Every step has ended well: compute the output, and put the end to policy."""
+
+
+Action = AskRun | Ask | Recover | CloseGateStep | ResolveDoubt | Expire | Finish
+
+
+class Next(msgspec.Struct, frozen=True):
+    """`actions` to take now; `wake_at` (microseconds) the next moment when time alone brings more,
+    None where only people, or executions under way, do."""
+
+    actions: tuple[Action, ...]
+    wake_at: int | None
+
+
+def next_actions(run: Run, now: int, *, executing: frozenset[str] | set[str]) -> Next:
+    """What to do at `now`. `executing` are the steps whose execution the asking driver holds.
+
+    Nothing here lets a step run: `Ask` leads to a decision, and only that to a permit.
+    """
+    if run.is_ended:
+        return Next((), None)
+    actions: list[Action] = []
+    timers: list[int] = []
+    for gate_id in run.open_gates:
+        expires_at = run.gates[gate_id].expires_at
+        if expires_at is not None:
+            if now >= expires_at:
+                actions.append(Expire(gate_id))
+            else:
+                timers.append(expires_at)
+    if run.is_managed:
+        actions.extend(Recover(step_id) for step_id in run.in_flight if step_id not in executing)
+        if run.doomed is None:
+            _managed(run, now, actions, timers)
+    return Next(tuple(actions), min(timers, default=None))
+
+
+def _managed(run: Run, now: int, actions: list[Action], timers: list[int]) -> None:
+    if run.status == "pending" and not run.open_gates:
+        actions.append(AskRun())
+    if run.status != "running":
+        return
+    for step_id in run.ready:
+        state = run.steps[step_id].state
+        if isinstance(state, Pending) and state.not_before and state.not_before > now:
+            timers.append(state.not_before)
+        elif isinstance(state, (Pending, Flagged)):
+            actions.append(Ask(step_id, state.attempt))
+    actions.extend(_answered(run))
+    if not run.unsatisfied:
+        actions.append(Finish())
+
+
+def _answered(run: Run) -> list[Action]:
+    """Steps that wait at a gate of their own which people have passed."""
+    answered: list[Action] = []
+    for step_id in run.at_gate:
+        state = run.steps[step_id].state
+        if isinstance(state, (Waiting, InDoubt)) and state.gate_id:
+            kind = CloseGateStep if isinstance(state, Waiting) else ResolveDoubt
+            if run.gates[state.gate_id].is_passed:
+                answered.append(kind(step_id, state.gate_id))
+    return answered

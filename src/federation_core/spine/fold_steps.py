@@ -1,0 +1,205 @@
+"""What each event of a step makes of it. A `Permit` is made in `step_decided` and nowhere else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .envelope import Event
+from .events import (
+    PolicyEvaluated,
+    StepCompleted,
+    StepFailed,
+    StepInDoubt,
+    StepRetryScheduled,
+    StepSkipped,
+    StepStarted,
+)
+from .fold_checks import require, take_receipt
+from .receipts import step_receipt
+from .run import Doom, Run
+from .steps import (
+    Completed,
+    Denied,
+    Failed,
+    Flagged,
+    InDoubt,
+    Pending,
+    Permit,
+    Permitted,
+    Running,
+    Skipped,
+    Step,
+    StepState,
+    Waiting,
+)
+from .times import from_rfc3339
+
+__all__ = ["STEP_HANDLERS", "step_decided"]
+
+
+def _put(run: Run, step: Step, state: StepState) -> None:
+    """The one place where a step's state is replaced, and the indexes beside it kept true."""
+    changed = msgspec.structs.replace(step, state=state)
+    run.steps[step.step_id] = changed
+    if changed.in_flight:
+        run.in_flight[step.step_id] = None
+    else:
+        run.in_flight.pop(step.step_id, None)
+    if not isinstance(state, (Waiting, InDoubt)):
+        run.at_gate.pop(step.step_id, None)
+    if isinstance(state, (Pending, Flagged)):
+        if not run.unmet.get(step.step_id):
+            run.ready[step.step_id] = None
+    else:
+        run.ready.pop(step.step_id, None)
+    if changed.is_satisfied and not step.is_satisfied and run.is_managed:
+        run.unsatisfied -= 1
+        for dependant in run.dependants.get(step.step_id, ()):
+            run.unmet[dependant] -= 1
+            if not run.unmet[dependant]:
+                run.ready[dependant] = None
+
+
+def _known(run: Run, event: Event, step_id: str) -> Step:
+    require(step_id in run.steps, event, f"there is no step {step_id!r}")
+    return run.steps[step_id]
+
+
+def step_decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
+    """A decision about a step: from undecided to permitted, flagged or denied."""
+    step_id, attempt, subject = data.step_id or "", data.attempt or 0, data.subject_hash or ""
+    require(run.status == "running", event, f"the run is {run.status}")
+    require(run.doomed is None, event, "the run is failing")
+    require(bool(subject), event, "a decision about a step names its input")
+    step = run.steps.get(step_id)
+    if step is None:
+        require(not run.is_managed, event, f"the workflow has no step {step_id!r}")
+        step = Step(step_id, data.step_type or "ACT", len(run.steps), Pending())
+    state = step.state
+    require(isinstance(state, (Pending, Flagged)), event, f"the step is {state.status}")
+    require(step.attempt == attempt, event, f"the step is at attempt {step.attempt}")
+    require(data.action == f"step.{step.step_type.lower()}", event, "the action is another's")
+    require(not run.unmet.get(step_id), event, "steps it needs have not ended")
+    step = msgspec.structs.replace(step, decision=data, decided_at=event.at, input_hash=subject)
+    match data.decision:
+        case "allow":
+            require(not data.flags or bool(data.covered_by), event, "its flags are not covered")
+            _put(run, step, Permitted(Permit(step_id, attempt, subject, event.hash)))
+        case "flag":
+            _put(run, step, Flagged(attempt, subject, event.hash))
+        case "deny":
+            _put(run, step, Denied(attempt, subject, event.hash))
+            run.doomed = Doom("policy_denied", f"step {step_id} denied: {data.reason}", step_id)
+    run.current_step, run.step_index = step_id, step.index
+
+
+def _started(run: Run, event: Event, data: StepStarted) -> None:
+    step = _known(run, event, data.step_id)
+    state = step.state
+    if data.again:
+        require(isinstance(state, Running), event, "only a running step is started again")
+        require(run.specs[step.step_id].idempotent, event, "the step is not idempotent")
+    else:
+        require(isinstance(state, Permitted), event, "no decision allows it")
+    permit = state.permit  # type: ignore[union-attr]
+    same = (data.attempt, data.input_hash, data.decision_hash) == (
+        permit.attempt,
+        permit.input_hash,
+        permit.decision_hash,
+    )
+    require(same, event, "it is not the attempt and input that were allowed")
+    started_at = state.started_at if isinstance(state, Running) else event.at
+    _put(run, step, Running(permit, started_at))
+
+
+def _completed(run: Run, event: Event, data: StepCompleted) -> None:
+    step = _known(run, event, data.step_id)
+    state = step.state
+    if not isinstance(state, (Running, Waiting, InDoubt)):
+        require(False, event, f"the step is {state.status}")
+        return
+    require(state.permit.attempt == data.attempt, event, "it is another attempt")
+    gate_id = state.gate_id if isinstance(state, (Waiting, InDoubt)) else None
+    if not isinstance(state, Running):
+        passed = gate_id is not None and run.gates[gate_id].is_passed
+        require(passed, event, "its gate was not approved")
+    facts = step_receipt(
+        run,
+        state.permit,
+        status="completed",
+        started_at=state.started_at,
+        ended_at=event.at,
+        output=data.output_hash,
+    )
+    take_receipt(run, event, data.receipt, data.receipt_hash, facts)
+    done = Completed(state.permit, state.started_at, event.at, data.output_hash, data.receipt_hash)
+    _put(run, step, done)
+
+
+def _failed(run: Run, event: Event, data: StepFailed) -> None:
+    step = _known(run, event, data.step_id)
+    state = step.state
+    if not isinstance(state, (Running, Waiting, InDoubt)):
+        require(False, event, f"the step is {state.status}")
+        return
+    require(state.permit.attempt == data.attempt, event, "it is another attempt")
+    facts = step_receipt(
+        run,
+        state.permit,
+        status="failed",
+        started_at=state.started_at,
+        ended_at=event.at,
+        output=None,
+    )
+    take_receipt(run, event, data.receipt, data.receipt_hash, facts)
+    failed = Failed(
+        state.permit, state.started_at, event.at, data.error, data.error_hash, data.receipt_hash
+    )
+    _put(run, step, failed)
+    if run.is_managed and run.doomed is None:
+        why = f"step {step.step_id} failed: {data.error.type}: {data.error.message}"
+        run.doomed = Doom("step_failed", why, step.step_id)
+
+
+def _retry(run: Run, event: Event, data: StepRetryScheduled) -> None:
+    step = _known(run, event, data.step_id)
+    again = isinstance(step.state, (Failed, InDoubt))
+    require(again, event, f"the step is {step.state.status}")
+    require(data.attempt == step.attempt + 1, event, f"the next attempt is {step.attempt + 1}")
+    if isinstance(step.state, InDoubt):
+        gate_id = step.state.gate_id
+        require(bool(gate_id and run.gates[gate_id].is_passed), event, "its gate is not approved")
+    elif run.is_managed:
+        alone = run.doomed is not None and run.doomed.step_id == step.step_id
+        require(alone, event, "the run is failing for another reason")
+        run.doomed = None
+    _put(run, step, Pending(data.attempt, from_rfc3339(data.not_before)))
+
+
+def _in_doubt(run: Run, event: Event, data: StepInDoubt) -> None:
+    step = _known(run, event, data.step_id)
+    state = step.state
+    if not isinstance(state, Running):
+        require(False, event, f"the step is {state.status}")
+        return
+    require(state.permit.attempt == data.attempt, event, "it is another attempt")
+    _put(run, step, InDoubt(state.permit, state.started_at))
+
+
+def _skipped(run: Run, event: Event, data: StepSkipped) -> None:
+    step = _known(run, event, data.step_id)
+    require(isinstance(step.state, Pending), event, f"the step is {step.state.status}")
+    require(run.status == "running", event, f"the run is {run.status}")
+    require(not run.unmet.get(step.step_id), event, "steps it needs have not ended")
+    _put(run, step, Skipped(data.reason))
+
+
+STEP_HANDLERS: dict[type, Callable[[Run, Event, Any], None]] = {
+    StepStarted: _started,
+    StepCompleted: _completed,
+    StepFailed: _failed,
+    StepRetryScheduled: _retry,
+    StepInDoubt: _in_doubt,
+    StepSkipped: _skipped,
+}

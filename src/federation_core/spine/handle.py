@@ -1,0 +1,41 @@
+"""`handle`: a command put to a run, answered by events or by a refusal that says why."""
+
+from collections.abc import Callable
+from typing import Any
+
+from . import commands as c
+from . import handle_gates, handle_run, handle_steps
+from .endings import settle
+from .turn import Turn
+
+__all__ = ["handle"]
+
+
+def handle(turn: Turn, command: c.Command) -> None:
+    """Answer `command` with events in `turn`, and draw what follows from them.
+
+    Raises `CallerError` (a `Conflict`, `Forbidden` or `NotFound`) before it has made any event:
+    a refused command changes nothing.
+    """
+    _HANDLERS[type(command)](turn, command)
+    settle(turn)
+
+
+_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
+    c.CreateRun: handle_run.create,
+    c.StartRun: handle_run.start,
+    c.CompleteRun: handle_run.complete,
+    c.FailRun: handle_run.fail,
+    c.ChangeStatus: handle_run.change_status,
+    c.RecordRefusal: handle_run.refuse,
+    c.ProposeStep: handle_steps.propose,
+    c.CompleteStep: handle_steps.complete,
+    c.FailStep: handle_steps.fail,
+    c.RetryStep: handle_steps.retry,
+    c.SkipStep: handle_steps.skip,
+    c.RecoverStep: handle_steps.recover,
+    c.RequestGate: handle_gates.request,
+    c.AnswerGate: handle_gates.answer,
+    c.BypassGate: handle_gates.bypass,
+    c.ExpireGate: handle_gates.expire,
+}

@@ -1,0 +1,182 @@
+"""Commands about gates: who may answer, and what an answer does."""
+
+from typing import Any, Literal
+
+from ..errors import Conflict, Forbidden, NotFound
+from .commands import AnswerGate, BypassGate, ExpireGate, RequestGate
+from .envelope import Event
+from .events import GateBypassed, GateExpired, GateResolved, GateResumed
+from .gate_requests import request_gate
+from .gates import Gate
+from .receipts import gate_receipt, receipt_hash
+from .turn import Turn
+
+__all__ = ["answer", "bypass", "expire", "request"]
+
+
+def request(turn: Turn, command: RequestGate) -> None:
+    """A caller asks for people."""
+    if turn.run.is_ended:
+        raise Conflict(f"The run is {turn.run.status}; it takes no more gates.", code="run_ended")
+    request_gate(
+        turn,
+        step_id=command.step_id,
+        gate_type=command.gate_type,
+        name=command.gate_name,
+        description=command.description,
+        approvers=command.required_approvers,
+        quorum=command.quorum,
+        expires_s=command.expires_s,
+        schema_hash=command.input_schema_hash,
+    )
+
+
+def answer(turn: Turn, command: AnswerGate) -> None:
+    """One person approves or rejects. Raises `Forbidden` where they may not, `Conflict` where the
+    gate takes no (further) answer of theirs."""
+    gate = _open(turn, command.gate_id)
+    _check_entitled(turn, gate)
+    if any(a.actor_id == turn.actor.actor_id for a in gate.approvals):
+        raise Conflict(
+            f"{turn.actor.actor_id} has approved gate {gate.gate_name} already; "
+            f"{gate.quorum} different people must.",
+            code="already_answered",
+        )
+    differs = gate.input_hash and command.input_hash and gate.input_hash != command.input_hash
+    if command.approve and command.with_input and differs:
+        raise Conflict(
+            "An earlier approval of this gate came with another input; approve without an input "
+            "to agree to that one, or reject.",
+            code="input_differs",
+        )
+    if command.decision.decision != "allow":
+        raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
+    _, event = turn.decide(
+        command.decision, "gate.resolve", step_id=gate.step_id, gate_id=gate.gate_id
+    )
+    _emit_answer(turn, gate, command, event)
+
+
+def _emit_answer(turn: Turn, gate: Gate, command: AnswerGate, decided: Event) -> None:
+    decision: Literal["approved", "rejected"] = "approved" if command.approve else "rejected"
+    full = len(gate.approvals) + 1 >= gate.quorum
+    status: Literal["pending", "approved", "rejected"] = (
+        "rejected" if not command.approve else "approved" if full else "pending"
+    )
+    input_hash = command.input_hash if command.with_input else None
+    receipt = gate_receipt(
+        turn.run,
+        gate,
+        actor=turn.actor,
+        decision=decision,
+        status=status,
+        at=turn.now,
+        input_hash=input_hash,
+        decision_hash=decided.hash,
+    )
+    common: dict[str, Any] = {
+        "gate_id": gate.gate_id,
+        "step_id": gate.step_id,
+        "gate_name": gate.gate_name,
+        "decision": decision,
+        "gate_status": status,
+        "reason": command.reason,
+        "receipt": receipt,
+        "receipt_hash": receipt_hash(receipt),
+    }
+    if input_hash is None:
+        turn.emit(GateResolved(**common))
+        return
+    turn.emit(
+        GateResumed(
+            **common, input_hash=input_hash, decision_receipt_id=command.decision_receipt_id
+        )
+    )
+
+
+def bypass(turn: Turn, command: BypassGate) -> None:
+    """Emergency: one person, whose scope says so, lets the run through without the approvers."""
+    gate = _open(turn, command.gate_id)
+    if gate.gate_type == "in_doubt":
+        raise Conflict(
+            "This gate asks what happened; a bypass would not say. Answer it instead.",
+            code="gate_not_bypassable",
+        )
+    if command.decision.decision != "allow":
+        raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
+    _, event = turn.decide(
+        command.decision, "gate.bypass", step_id=gate.step_id, gate_id=gate.gate_id
+    )
+    receipt = _closing_receipt(turn, gate, "bypassed", event.hash)
+    turn.emit(
+        GateBypassed(
+            gate_id=gate.gate_id,
+            step_id=gate.step_id,
+            gate_name=gate.gate_name,
+            reason=command.reason,
+            receipt=receipt,
+            receipt_hash=receipt_hash(receipt),
+        )
+    )
+
+
+def expire(turn: Turn, command: ExpireGate) -> None:
+    """Nobody answered in time: the gate counts as refused."""
+    gate = turn.run.gates[command.gate_id]
+    receipt = _closing_receipt(turn, gate, "expired", None)
+    turn.emit(
+        GateExpired(
+            gate_id=gate.gate_id,
+            step_id=gate.step_id,
+            gate_name=gate.gate_name,
+            receipt=receipt,
+            receipt_hash=receipt_hash(receipt),
+        )
+    )
+
+
+def _closing_receipt(
+    turn: Turn, gate: Gate, status: str, decision_hash: str | None
+) -> dict[str, Any]:
+    return gate_receipt(
+        turn.run,
+        gate,
+        actor=turn.actor,
+        decision=status,
+        status=status,
+        at=turn.now,
+        input_hash=None,
+        decision_hash=decision_hash,
+    )
+
+
+def _open(turn: Turn, gate_id: str) -> Gate:
+    gate = turn.run.gates.get(gate_id)
+    if gate is None:
+        raise NotFound(f"This run has no gate {gate_id}.", code="gate_not_found")
+    if not gate.is_open:
+        raise Conflict(
+            f"Gate {gate.gate_name} is {gate.status}; only a pending gate takes an answer.",
+            code="gate_not_pending",
+        )
+    if turn.run.is_ended:
+        raise Conflict(f"The run is {turn.run.status}; its gates are closed.", code="run_ended")
+    if gate.expires_at is not None and turn.now >= gate.expires_at:
+        raise Conflict(f"Gate {gate.gate_name} has expired.", code="gate_expired")
+    return gate
+
+
+def _check_entitled(turn: Turn, gate: Gate) -> None:
+    run, actor = turn.run, turn.actor
+    if not actor.is_entitled(gate.required_approvers):
+        raise Forbidden(
+            f"{actor.actor_id} is not a required approver of gate {gate.gate_name}; "
+            f"it asks for {', '.join(gate.required_approvers)}.",
+            code="not_an_approver",
+        )
+    started = {run.actor_id, run.via} - {None}
+    if run.policy_mode == "strict" and (actor.actor_id in started or actor.via == run.actor_id):
+        raise Forbidden(
+            f"{actor.actor_id} started this run; in strict mode somebody else must answer.",
+            code="separation_of_duties",
+        )

@@ -1,0 +1,169 @@
+"""The states of a step. A step can only be running by holding a `Permit`, and a permit can only
+come from a decision (see `fold`): promise 1 is the shape of these types, not a check beside them.
+"""
+
+import msgspec
+
+from .events import PolicyEvaluated, StepError
+
+__all__ = [
+    "Completed",
+    "Denied",
+    "Failed",
+    "Flagged",
+    "InDoubt",
+    "Pending",
+    "Permit",
+    "Permitted",
+    "Running",
+    "Skipped",
+    "Step",
+    "StepState",
+    "Waiting",
+]
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """Leave to execute exactly this attempt of this step with this input.
+
+    `decision_hash` is the hash of the event that gave it.
+    """
+
+    step_id: str
+    attempt: int
+    input_hash: str
+    decision_hash: str
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """Not decided yet; not to be asked before `not_before` (microseconds) where it is a retry."""
+
+    attempt: int = 1
+    not_before: int | None = None
+    status = "pending"
+
+
+class Flagged(msgspec.Struct, frozen=True):
+    """Policy asks for people. Put to policy again once its gates are approved."""
+
+    attempt: int
+    input_hash: str
+    decision_hash: str
+    status = "waiting"
+
+
+class Permitted(msgspec.Struct, frozen=True):
+    """Allowed, and not started."""
+
+    permit: Permit
+    status = "pending"
+
+
+class Running(msgspec.Struct, frozen=True):
+    permit: Permit
+    started_at: int
+    status = "running"
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A GATE step at its own gate."""
+
+    permit: Permit
+    started_at: int
+    gate_id: str
+    status = "waiting"
+
+
+class InDoubt(msgspec.Struct, frozen=True):
+    """Started, no end seen, and not safe to repeat: a person says what happened."""
+
+    permit: Permit
+    started_at: int
+    gate_id: str | None = None
+    status = "in_doubt"
+
+
+class Completed(msgspec.Struct, frozen=True):
+    permit: Permit
+    started_at: int
+    ended_at: int
+    output_hash: str
+    receipt_hash: str
+    status = "completed"
+
+
+class Failed(msgspec.Struct, frozen=True):
+    permit: Permit
+    started_at: int
+    ended_at: int
+    error: StepError
+    error_hash: str | None
+    receipt_hash: str
+    status = "failed"
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """Final: there is no event that leads out of it."""
+
+    attempt: int
+    input_hash: str
+    decision_hash: str
+    status = "denied"
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Its condition was false. Steps that need it go on."""
+
+    reason: str
+    status = "skipped"
+
+
+StepState = (
+    Pending
+    | Flagged
+    | Permitted
+    | Running
+    | Waiting
+    | InDoubt
+    | Completed
+    | Failed
+    | Denied
+    | Skipped
+)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A step of a run: `index` counts from 0 in file order (managed) or in order of appearance.
+
+    `decision` is the last one about it, `decided_at` in microseconds. `input_hash` is what it
+    was last asked about: a repeated question with the same input finds the same hash.
+    """
+
+    step_id: str
+    step_type: str
+    index: int
+    state: StepState
+    decision: PolicyEvaluated | None = None
+    decided_at: int | None = None
+    input_hash: str | None = None
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt this state is about, from 1; 0 for a skipped step."""
+        match self.state:
+            case Skipped():
+                return 0
+            case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n):
+                return n
+            case other:
+                return other.permit.attempt
+
+    @property
+    def in_flight(self) -> bool:
+        """Something may be happening in the world on its behalf."""
+        return isinstance(self.state, (Permitted, Running))
+
+    @property
+    def is_satisfied(self) -> bool:
+        """Steps that need it may go on."""
+        return isinstance(self.state, (Completed, Skipped))
