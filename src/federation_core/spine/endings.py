@@ -14,13 +14,12 @@ def settle(turn: Turn) -> None:
     run = turn.run
     if run.is_ended:
         return
-    if run.doomed is not None:
-        if not run.in_flight or not run.is_managed:
-            end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
+    if run.doomed is not None and not (run.is_managed and run.in_flight):
+        end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
     elif run.open_gates and run.status == "running":
         names = ", ".join(run.gates[g].gate_name for g in run.open_gates)
         _change(turn, "paused", f"waiting at gate {names}")
-    elif not run.open_gates and run.status == "paused" and not run.held:
+    elif run.status == "paused" and not (run.open_gates or run.held or run.doomed):
         _change(turn, "running", "every gate has passed")
 
 

@@ -73,12 +73,11 @@ def seal(
     *, log: str, stream: str, tenant: str, head: Head, code: str, data: Any, actor: Actor, at: int
 ) -> Event:
     """Make the event that follows `head`. `data` must keep to the profile (see `events`)."""
-    builtins = msgspec.to_builtins(data) if isinstance(data, msgspec.Struct) else data
     body = sorted_json(
         {
             "actor": actor.actor_id,
             "at": to_rfc3339(at),
-            "data": builtins,
+            "data": data,
             "log": log,
             "prev": head.hash,
             "seq": head.seq,
@@ -118,10 +117,14 @@ def decode(body: bytes, kinds: dict[str, Any]) -> Event:
         else:
             data = msgspec.json.decode(wire.data, type=kind)
         at = from_rfc3339(wire.at)
+        told = msgspec.structs.asdict(wire) | {"at": to_rfc3339(at), "data": data}
+        is_canonical = sorted_json(told) == body
     except Exception as e:
         raise IntegrityError(f"These bytes are not an event: {e}") from e
     if wire.v != VERSION:
         raise IntegrityError(f"The event has version {wire.v}; this program knows {VERSION}.")
+    if not is_canonical:
+        raise IntegrityError("These bytes are an event, but not in its one canonical form.")
     return Event(
         stream=wire.stream,
         seq=wire.seq,

@@ -59,6 +59,9 @@ class RunCreated(_Data, frozen=True, kw_only=True):
     definition_hash: str | None = None
     execution: Execution
     policy_mode: PolicyMode
+    actor_kind: str = "service"
+    actor_roles: tuple[str, ...] = ()
+    """Policy is asked about the run's starter, as they were then, for as long as it lives."""
     input_hash: str
     metadata_hash: str
     tags: tuple[str, ...] = ()

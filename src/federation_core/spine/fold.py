@@ -11,12 +11,13 @@ from ..errors import IntegrityError
 from .definition import Workflow
 from .envelope import Event
 from .events import AttemptRefused, PolicyEvaluated, RunCreated, RunEnded, RunStatusChanged
-from .fold_checks import require
+from .fold_checks import require, require_allow
 from .fold_gates import GATE_HANDLERS
 from .fold_steps import STEP_HANDLERS, step_decided
+from .receipts import receipt_hash, workflow_receipt
 from .run import FINAL, Doom, Run
 
-__all__ = ["apply", "replay"]
+__all__ = ["apply", "is_fatal", "replay"]
 
 _CHANGES = {("pending", "running"), ("running", "running"), ("running", "paused")} | {
     ("paused", "running")
@@ -47,6 +48,7 @@ def apply(run: Run, event: Event) -> None:
         require(isinstance(event.data, RunCreated), event, "a run begins with its creation")
     else:
         require(event.tenant == run.tenant, event, "it belongs to another tenant")
+        require(event.stream == run.stream, event, "it belongs to another stream")
         late = isinstance(event.data, (AttemptRefused, PolicyEvaluated)) and run.is_ended
         require(not run.is_ended or late, event, f"the run is {run.status}")
     handler = _HANDLERS.get(type(event.data))
@@ -70,6 +72,7 @@ def _created(run: Run, event: Event, data: RunCreated) -> None:
     run.execution = data.execution
     run.policy_mode = data.policy_mode
     run.actor_id, run.via = event.actor, event.via
+    run.actor_kind, run.actor_roles = data.actor_kind, data.actor_roles
     run.correlation_id = data.correlation_id
     run.parent_run_id = data.parent_run_id
     run.tags = data.tags
@@ -87,20 +90,36 @@ def _decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
         run.policy_hashes[data.tightened.policy_hash] = None
     if data.decision == "flag":
         require(bool(data.flags), event, "a flag says what it flags")
-    for gate_id in data.covered_by:
-        gate = run.gates.get(gate_id)
-        passed = gate is not None and gate.is_passed and gate.subject_hash == data.subject_hash
-        require(passed and gate_id not in run.spent, event, f"gate {gate_id} does not cover it")
-        if data.step_id is None:
-            run.spent[gate_id] = None
+    _covered(run, event, data)
     if data.step_id is not None and data.gate_id is None and data.action.startswith("step."):
         require(not run.is_ended, event, f"the run is {run.status}")
         step_decided(run, event, data)
-    elif data.decision == "deny" and _dooms(run, data.action):
-        run.doomed = Doom("policy_denied", data.reason)
+    elif data.decision == "allow":
+        run.cleared = (event.hash, data.action, data.gate_id, event.actor)
+    elif data.decision == "deny" and is_fatal(run, data.action):
+        run.doomed = run.doomed or Doom("policy_denied", data.reason)
 
 
-def _dooms(run: Run, action: str) -> bool:
+def _covered(run: Run, event: Event, data: PolicyEvaluated) -> None:
+    """An allow answers for each of its flags with a gate that people passed, and names no other."""
+    about = (data.action, data.step_id, data.subject_hash)
+    flags = data.flags if data.decision == "allow" else ()
+    for gate_id in data.covered_by:
+        gate = run.gates.get(gate_id)
+        fresh = gate is not None and gate_id not in run.spent
+        covers = fresh and any(gate.answers(flag, *about) for flag in flags)
+        require(covers, event, f"gate {gate_id} does not cover it")
+    for flag in flags:
+        covered = any(run.gates[gate_id].answers(flag, *about) for gate_id in data.covered_by)
+        require(covered, event, f"its flag {flag.rule} is not covered")
+    if data.step_id is None:
+        run.spent.update(dict.fromkeys(data.covered_by))
+
+
+def is_fatal(run: Run, action: str) -> bool:
+    """Whether a run of which policy denies this ends there."""
+    if run.is_ended:
+        return False
     return action == "run.create" or (run.is_managed and action in _ENGINE_ACTIONS)
 
 
@@ -111,11 +130,20 @@ def _status_changed(run: Run, event: Event, data: RunStatusChanged) -> None:
     if data.new_status == "running":
         require(not run.open_gates, event, "a gate is pending")
         require(run.doomed is None, event, "what was denied or refused is final")
+        progress = run.status == "running"
+        require(not (progress and run.is_managed), event, "a managed run reports its own progress")
+        if run.status == "pending":
+            require_allow(run, event, "run.start")
+        elif progress or run.held:
+            require_allow(run, event, "run.resume")
         if run.started_at is None:
             run.started_at = event.at
         run.held = False
     elif data.hold:
+        require_allow(run, event, "run.pause")
         run.held = True
+    else:
+        require(bool(run.open_gates), event, "no gate is pending")
     run.status = data.new_status
     run.reason = data.reason
     if data.current_step is not None:
@@ -134,7 +162,10 @@ def _ended(run: Run, event: Event, data: RunEnded) -> None:
         require(run.doomed is None, event, "what was denied or refused is final")
         require(not run.open_gates, event, "a gate is pending")
         require(not run.unsatisfied, event, "steps have not ended")
+        require_allow(run, event, "run.complete")
     require(not run.in_flight, event, "steps are in flight")
+    told = receipt_hash(workflow_receipt(run, data.new_status))
+    require(data.workflow_receipt_hash == told, event, "its receipt tells something else")
     run.status = data.new_status
     run.reason = data.reason
     run.error_code, run.error_hash = data.error_code, data.error_hash

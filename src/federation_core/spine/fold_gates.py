@@ -5,13 +5,14 @@ from typing import Any
 
 import msgspec
 
+from .actor import Actor
 from .envelope import Event
 from .events import GateBypassed, GateExpired, GateRequested, GateResolved, GateResumed
-from .fold_checks import require, take_receipt
+from .fold_checks import instant, require, require_allow, take_receipt
 from .gates import Approval, Gate
+from .receipts import gate_receipt
 from .run import Doom, Run
 from .steps import InDoubt, Running, Waiting
-from .times import from_rfc3339
 
 __all__ = ["GATE_HANDLERS"]
 
@@ -27,7 +28,7 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         required_approvers=data.required_approvers,
         quorum=data.quorum,
         created_at=event.at,
-        expires_at=from_rfc3339(data.expires_at) if data.expires_at else None,
+        expires_at=instant(event, data.expires_at) if data.expires_at else None,
         input_schema_hash=data.input_schema_hash,
         action=data.action,
         subject_hash=data.subject_hash,
@@ -39,10 +40,15 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         return
     state = step.state
     if isinstance(state, InDoubt) and data.gate_type == "in_doubt":
+        require(state.gate_id is None, event, "people are asked about it already")
         changed = msgspec.structs.replace(state, gate_id=data.gate_id)
         run.steps[step.step_id] = msgspec.structs.replace(step, state=changed)
         run.at_gate[step.step_id] = None
     elif isinstance(state, Running) and step.step_type == "GATE" and run.is_managed:
+        spec = run.specs[step.step_id].gate
+        asked = (data.required_approvers, data.quorum)
+        defined = spec is not None and asked == (spec.approvers, spec.quorum)
+        require(defined, event, "the workflow asks other people")
         waiting = Waiting(state.permit, state.started_at, data.gate_id)
         run.steps[step.step_id] = msgspec.structs.replace(step, state=waiting)
         run.in_flight.pop(step.step_id, None)
@@ -50,8 +56,11 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
 
 
 def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
-    gate = _open(run, event, data.gate_id)
+    gate = _open(run, event, data)
     require(not any(a.actor_id == event.actor for a in gate.approvals), event, "answered already")
+    require(gate.expires_at is None or event.at < gate.expires_at, event, "the gate had expired")
+    _entitled(run, event, gate)
+    require_allow(run, event, "gate.resolve", gate.gate_id)
     input_hash = data.input_hash if isinstance(data, GateResumed) else None
     if data.decision == "rejected":
         require(data.gate_status == "rejected", event, "one rejection is enough")
@@ -63,35 +72,66 @@ def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
         require(data.gate_status == expected, event, f"{len(approvals)} of {gate.quorum} approved")
         gate = msgspec.structs.replace(gate, approvals=approvals)
     gate = msgspec.structs.replace(gate, input_hash=input_hash or gate.input_hash)
-    facts = {"decision": data.decision, "status": data.gate_status, "input_hash": input_hash}
-    _receipted(run, event, gate, data, facts)
+    _receipted(run, event, gate, data, data.decision, data.gate_status, input_hash)
     _close(run, event, gate, data.gate_status, data.receipt_hash)
 
 
+def _entitled(run: Run, event: Event, gate: Gate) -> None:
+    """As far as events tell: who acts stands in them, the roles that their token asserted do not."""
+    by_role = any(approver.startswith("role:") for approver in gate.required_approvers)
+    named = not gate.required_approvers or event.actor in gate.required_approvers
+    require(named or by_role, event, f"the gate does not ask {event.actor}")
+    if run.policy_mode == "strict":
+        own = event.actor in (run.actor_id, run.via) or event.via == run.actor_id
+        require(not own, event, "who started a run does not answer for it")
+
+
 def _expired(run: Run, event: Event, data: GateExpired) -> None:
-    gate = _open(run, event, data.gate_id)
+    gate = _open(run, event, data)
     due = gate.expires_at is not None and event.at >= gate.expires_at
     require(due, event, "the gate is not due")
-    _receipted(run, event, gate, data, {"decision": "expired", "status": "expired"})
+    _receipted(run, event, gate, data, "expired", "expired")
     _close(run, event, gate, "expired", data.receipt_hash)
 
 
 def _bypassed(run: Run, event: Event, data: GateBypassed) -> None:
-    gate = _open(run, event, data.gate_id)
+    gate = _open(run, event, data)
+    require(gate.gate_type != "in_doubt", event, "a bypass does not say what happened")
+    require(gate.expires_at is None or event.at < gate.expires_at, event, "the gate had expired")
     require(bool(data.reason.strip()), event, "an emergency has a reason")
-    _receipted(run, event, gate, data, {"decision": "bypassed", "status": "bypassed"})
+    require_allow(run, event, "gate.bypass", gate.gate_id)
+    _receipted(run, event, gate, data, "bypassed", "bypassed")
     _close(run, event, gate, "bypassed", data.receipt_hash)
 
 
-def _receipted(run: Run, event: Event, gate: Gate, data: Any, facts: dict[str, Any]) -> None:
-    who = {"gate_id": gate.gate_id, "actor_id": event.actor, "via": event.via}
-    take_receipt(run, event, data.receipt, data.receipt_hash, who | facts)
+def _receipted(
+    run: Run,
+    event: Event,
+    gate: Gate,
+    data: Any,
+    decision: str,
+    status: str,
+    input_hash: str | None = None,
+) -> None:
+    facts = gate_receipt(
+        run,
+        gate,
+        actor=Actor(event.actor, via=event.via),
+        decision=decision,
+        status=status,
+        at=event.at,
+        input_hash=input_hash,
+        decision_hash=None if status == "expired" else event.prev,
+    )
+    take_receipt(run, event, data.receipt, data.receipt_hash, facts)
 
 
-def _open(run: Run, event: Event, gate_id: str) -> Gate:
-    gate = run.gates.get(gate_id)
+def _open(run: Run, event: Event, data: Any) -> Gate:
+    gate = run.gates.get(data.gate_id)
     require(gate is not None and gate.is_open, event, "no such gate is pending")
     assert gate is not None
+    same = (data.step_id, data.gate_name) == (gate.step_id, gate.gate_name)
+    require(same, event, "it is another gate's")
     return gate
 
 

@@ -15,7 +15,7 @@ from .events import (
     StepSkipped,
     StepStarted,
 )
-from .fold_checks import require, take_receipt
+from .fold_checks import instant, require, take_receipt
 from .receipts import step_receipt
 from .run import Doom, Run
 from .steps import (
@@ -33,9 +33,10 @@ from .steps import (
     StepState,
     Waiting,
 )
-from .times import from_rfc3339
 
 __all__ = ["STEP_HANDLERS", "step_decided"]
+
+STEP_FAILED = "step_failed"
 
 
 def _put(run: Run, step: Step, state: StepState) -> None:
@@ -84,7 +85,6 @@ def step_decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
     step = msgspec.structs.replace(step, decision=data, decided_at=event.at, input_hash=subject)
     match data.decision:
         case "allow":
-            require(not data.flags or bool(data.covered_by), event, "its flags are not covered")
             _put(run, step, Permitted(Permit(step_id, attempt, subject, event.hash)))
         case "flag":
             _put(run, step, Flagged(attempt, subject, event.hash))
@@ -97,10 +97,13 @@ def step_decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
 def _started(run: Run, event: Event, data: StepStarted) -> None:
     step = _known(run, event, data.step_id)
     state = step.state
+    require(run.doomed is None, event, "the run is failing")
     if data.again:
         require(isinstance(state, Running), event, "only a running step is started again")
-        require(run.specs[step.step_id].idempotent, event, "the step is not idempotent")
+        spec = run.specs.get(step.step_id)
+        require(spec is not None and spec.idempotent, event, "the step is not idempotent")
     else:
+        require(run.status == "running", event, f"the run is {run.status}")
         require(isinstance(state, Permitted), event, "no decision allows it")
     permit = state.permit  # type: ignore[union-attr]
     same = (data.attempt, data.input_hash, data.decision_hash) == (
@@ -109,6 +112,9 @@ def _started(run: Run, event: Event, data: StepStarted) -> None:
         permit.decision_hash,
     )
     require(same, event, "it is not the attempt and input that were allowed")
+    told = (data.step_type, data.step_index, data.idempotency_key)
+    known = (step.step_type, step.index, permit.idempotency_key(run.run_id))
+    require(told == known, event, "it is another step's type, index or key")
     started_at = state.started_at if isinstance(state, Running) else event.at
     _put(run, step, Running(permit, started_at))
 
@@ -120,10 +126,7 @@ def _completed(run: Run, event: Event, data: StepCompleted) -> None:
         require(False, event, f"the step is {state.status}")
         return
     require(state.permit.attempt == data.attempt, event, "it is another attempt")
-    gate_id = state.gate_id if isinstance(state, (Waiting, InDoubt)) else None
-    if not isinstance(state, Running):
-        passed = gate_id is not None and run.gates[gate_id].is_passed
-        require(passed, event, "its gate was not approved")
+    _gate_passed(run, event, state)
     facts = step_receipt(
         run,
         state.permit,
@@ -137,6 +140,16 @@ def _completed(run: Run, event: Event, data: StepCompleted) -> None:
     _put(run, step, done)
 
 
+def _gate_passed(run: Run, event: Event, state: Running | Waiting | InDoubt) -> None:
+    """What waits for people ends when they have let it."""
+    if isinstance(state, Running):
+        spec = run.specs.get(state.permit.step_id)
+        require(spec is None or spec.gate is None, event, "its gate was never requested")
+        return
+    passed = state.gate_id is not None and run.gates[state.gate_id].is_passed
+    require(passed, event, "its gate was not approved")
+
+
 def _failed(run: Run, event: Event, data: StepFailed) -> None:
     step = _known(run, event, data.step_id)
     state = step.state
@@ -144,6 +157,8 @@ def _failed(run: Run, event: Event, data: StepFailed) -> None:
         require(False, event, f"the step is {state.status}")
         return
     require(state.permit.attempt == data.attempt, event, "it is another attempt")
+    if not isinstance(state, Running):
+        _gate_passed(run, event, state)
     facts = step_receipt(
         run,
         state.permit,
@@ -159,7 +174,7 @@ def _failed(run: Run, event: Event, data: StepFailed) -> None:
     _put(run, step, failed)
     if run.is_managed and run.doomed is None:
         why = f"step {step.step_id} failed: {data.error.type}: {data.error.message}"
-        run.doomed = Doom("step_failed", why, step.step_id)
+        run.doomed = Doom(STEP_FAILED, why, step.step_id)
 
 
 def _retry(run: Run, event: Event, data: StepRetryScheduled) -> None:
@@ -171,10 +186,11 @@ def _retry(run: Run, event: Event, data: StepRetryScheduled) -> None:
         gate_id = step.state.gate_id
         require(bool(gate_id and run.gates[gate_id].is_passed), event, "its gate is not approved")
     elif run.is_managed:
-        alone = run.doomed is not None and run.doomed.step_id == step.step_id
+        cause = run.doomed and (run.doomed.code, run.doomed.step_id)
+        alone = cause == (STEP_FAILED, step.step_id)
         require(alone, event, "the run is failing for another reason")
         run.doomed = None
-    _put(run, step, Pending(data.attempt, from_rfc3339(data.not_before)))
+    _put(run, step, Pending(data.attempt, instant(event, data.not_before)))
 
 
 def _in_doubt(run: Run, event: Event, data: StepInDoubt) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import Conflict
 from . import commands as c
 from . import handle_gates, handle_run, handle_steps
 from .endings import settle
@@ -17,6 +18,10 @@ def handle(turn: Turn, command: c.Command) -> None:
     Raises `CallerError` (a `Conflict`, `Forbidden` or `NotFound`) before it has made any event:
     a refused command changes nothing.
     """
+    is_birth = isinstance(command, c.CreateRun)
+    if is_birth != (turn.base.seq == 0):
+        was = "was created already" if is_birth else "has not been created"
+        raise Conflict(f"The run {was}; a run is created once, and first.", code="run_exists")
     _HANDLERS[type(command)](turn, command)
     settle(turn)
 

@@ -18,6 +18,11 @@ def request(turn: Turn, command: RequestGate) -> None:
     """A caller asks for people."""
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status}; it takes no more gates.", code="run_ended")
+    if command.gate_type == "in_doubt":
+        raise Conflict(
+            "The server itself asks about a step in doubt; request a human_approval.",
+            code="gate_type_reserved",
+        )
     request_gate(
         turn,
         step_id=command.step_id,
@@ -102,6 +107,8 @@ def bypass(turn: Turn, command: BypassGate) -> None:
             "This gate asks what happened; a bypass would not say. Answer it instead.",
             code="gate_not_bypassable",
         )
+    if not command.reason.strip():
+        raise Conflict("A bypass is an emergency; give its reason.", code="reason_required")
     if command.decision.decision != "allow":
         raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
     _, event = turn.decide(
@@ -122,7 +129,9 @@ def bypass(turn: Turn, command: BypassGate) -> None:
 
 def expire(turn: Turn, command: ExpireGate) -> None:
     """Nobody answered in time: the gate counts as refused."""
-    gate = turn.run.gates[command.gate_id]
+    gate = _pending(turn, command.gate_id)
+    if gate.expires_at is None or turn.now < gate.expires_at:
+        raise Conflict(f"Gate {gate.gate_name} has time still.", code="gate_not_due")
     receipt = _closing_receipt(turn, gate, "expired", None)
     turn.emit(
         GateExpired(
@@ -151,6 +160,13 @@ def _closing_receipt(
 
 
 def _open(turn: Turn, gate_id: str) -> Gate:
+    gate = _pending(turn, gate_id)
+    if gate.expires_at is not None and turn.now >= gate.expires_at:
+        raise Conflict(f"Gate {gate.gate_name} has expired.", code="gate_expired")
+    return gate
+
+
+def _pending(turn: Turn, gate_id: str) -> Gate:
     gate = turn.run.gates.get(gate_id)
     if gate is None:
         raise NotFound(f"This run has no gate {gate_id}.", code="gate_not_found")
@@ -161,8 +177,6 @@ def _open(turn: Turn, gate_id: str) -> Gate:
         )
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status}; its gates are closed.", code="run_ended")
-    if gate.expires_at is not None and turn.now >= gate.expires_at:
-        raise Conflict(f"Gate {gate.gate_name} has expired.", code="gate_expired")
     return gate
 
 

@@ -4,11 +4,22 @@ from ..errors import Conflict, Forbidden
 from .commands import ChangeStatus, CompleteRun, CreateRun, FailRun, RecordRefusal, StartRun
 from .decision import Decision
 from .endings import end_run
-from .events import AttemptRefused, RunCreated, RunStatusChanged
+from .events import AttemptRefused, RunCreated, RunStatus, RunStatusChanged
+from .fold import is_fatal
 from .gate_requests import ask_for_flags
+from .run import Run
 from .turn import Turn
 
-__all__ = ["TRANSITIONS", "change_status", "complete", "create", "fail", "refuse", "start"]
+__all__ = [
+    "TRANSITIONS",
+    "action_for",
+    "change_status",
+    "complete",
+    "create",
+    "fail",
+    "refuse",
+    "start",
+]
 
 TRANSITIONS = {
     "pending": {"running": "run.start", "cancelled": "run.cancel", "failed": "run.fail"},
@@ -37,6 +48,8 @@ def create(turn: Turn, command: CreateRun) -> None:
             definition_hash=command.definition_hash,
             execution=command.execution,
             policy_mode=command.policy_mode,
+            actor_kind=turn.actor.kind,
+            actor_roles=turn.actor.roles,
             input_hash=command.input_hash,
             metadata_hash=command.metadata_hash,
             tags=command.tags,
@@ -49,19 +62,38 @@ def create(turn: Turn, command: CreateRun) -> None:
 
 def start(turn: Turn, command: StartRun) -> None:
     """A managed run begins."""
+    _must_be(turn, "pending")
     if _decide(turn, command.decision, "run.start", turn.run.input_hash) == "allow":
         turn.emit(RunStatusChanged(previous_status="pending", new_status="running"))
 
 
 def complete(turn: Turn, command: CompleteRun) -> None:
     """A managed run has reached its end."""
+    _must_be(turn, "running")
+    if turn.run.unsatisfied:
+        raise Conflict("Steps of the run have not ended; it cannot complete.", code="step_pending")
     if _decide(turn, command.decision, "run.complete", command.output_hash) == "allow":
         end_run(turn, "completed", output_hash=command.output_hash)
 
 
 def fail(turn: Turn, command: FailRun) -> None:
     """A managed run cannot go on."""
+    if turn.run.is_ended:
+        raise Conflict(f"The run is {turn.run.status} already.", code="run_ended")
     end_run(turn, "failed", code=command.code, reason=command.reason)
+
+
+def _must_be(turn: Turn, status: RunStatus) -> None:
+    run = turn.run
+    if not run.is_managed:
+        raise Conflict("Its client executes this run, not the server.", code="external_run")
+    if run.status != status or run.open_gates or run.doomed:
+        gates = f" and waits at gate {', '.join(run.open_gates)}" if run.open_gates else ""
+        failing = f" and is failing: {run.doomed.reason}" if run.doomed else ""
+        raise Conflict(
+            f"The run is {run.status}{gates}{failing}; it should be {status}, with nothing pending.",
+            code="invalid_transition",
+        )
 
 
 def _decide(turn: Turn, decision: Decision, action: str, subject_hash: str | None) -> str:
@@ -74,7 +106,7 @@ def _decide(turn: Turn, decision: Decision, action: str, subject_hash: str | Non
 def change_status(turn: Turn, command: ChangeStatus) -> None:
     """A client changes the status. A transition that policy denies is refused and changes nothing;
     one that it flags waits at a gate, and is asked for again once that has passed."""
-    action = action_for(turn, command)
+    action = action_for(turn.run, command.status, command.current_step)
     if command.decision.decision == "deny":
         raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
     if _decide(turn, command.decision, action, command.output_hash) != "allow":
@@ -104,9 +136,8 @@ def change_status(turn: Turn, command: ChangeStatus) -> None:
     )
 
 
-def action_for(turn: Turn, command: ChangeStatus) -> str:
+def action_for(run: Run, wanted: RunStatus, current_step: str | None = None) -> str:
     """The action that a requested transition is; raises `Conflict` where there is none."""
-    run, wanted = turn.run, command.status
     action = TRANSITIONS.get(run.status, {}).get(wanted)
     if action is None:
         options = ", ".join(TRANSITIONS.get(run.status, {})) or "nothing: that is final"
@@ -119,10 +150,15 @@ def action_for(turn: Turn, command: ChangeStatus) -> str:
             f"Gate {', '.join(run.open_gates)} is pending; resolve it and the run goes on.",
             code="gate_pending",
         )
+    if wanted == "running" and run.doomed is not None:
+        raise Conflict(
+            f"The run is failing, and ends when nothing is under way: {run.doomed.reason}.",
+            code="run_failing",
+        )
     if run.is_managed:
-        _check_managed(turn, wanted)
+        _check_managed(run, wanted)
     elif run.status == "running" and wanted == "running":
-        if command.current_step in (None, run.current_step):
+        if current_step in (None, run.current_step):
             raise Conflict(
                 "The run is running already; name another current_step to record progress.",
                 code="invalid_transition",
@@ -135,8 +171,8 @@ def action_for(turn: Turn, command: ChangeStatus) -> str:
     return action
 
 
-def _check_managed(turn: Turn, wanted: str) -> None:
-    resuming = wanted == "running" and turn.run.status == "paused"
+def _check_managed(run: Run, wanted: RunStatus) -> None:
+    resuming = wanted == "running" and run.status == "paused"
     if wanted not in ("paused", "cancelled") and not resuming:
         raise Conflict(
             "The server executes this run; a client may pause, resume and cancel it.",
@@ -145,10 +181,12 @@ def _check_managed(turn: Turn, wanted: str) -> None:
 
 
 def refuse(turn: Turn, command: RecordRefusal) -> None:
-    """Write down an attempt that was refused."""
+    """Write down an attempt that was refused. Its decision is told only where that changes
+    nothing: what policy says of a step or of the run's way is acted on where it was asked."""
     if turn.run.refusals >= MAX_REFUSALS:
         return
-    if command.decision is not None:
+    bears = command.action.startswith("step.") or is_fatal(turn.run, command.action)
+    if command.decision is not None and command.decision.decision != "flag" and not bears:
         turn.decide(
             command.decision, command.action, step_id=command.step_id, gate_id=command.gate_id
         )

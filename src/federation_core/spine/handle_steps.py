@@ -1,6 +1,6 @@
 """Commands about steps."""
 
-from ..errors import Conflict
+from ..errors import Conflict, NotFound
 from .commands import CompleteStep, FailStep, ProposeStep, RecoverStep, RetryStep, SkipStep
 from .definition import GateSpec, StepSpec
 from .endings import fail_step
@@ -40,6 +40,8 @@ def propose(turn: Turn, command: ProposeStep) -> None:
     if step is not None and isinstance(step.state, Failed) and not run.is_managed:
         _schedule(turn, step, turn.now)
         step = run.steps[command.step_id]
+    if run.is_managed:
+        _must_be_ready(turn, command.step_id)
     if step is not None and not isinstance(step.state, (Pending, Flagged)):
         raise Conflict(
             f"Step {command.step_id} is {step.state.status}; it cannot be started.",
@@ -68,6 +70,13 @@ def propose(turn: Turn, command: ProposeStep) -> None:
             _open_gate_step(turn, permit, spec)
 
 
+def _must_be_ready(turn: Turn, step_id: str) -> None:
+    if step_id not in turn.run.steps:
+        raise NotFound(f"The workflow has no step {step_id}.", code="step_not_found")
+    if turn.run.unmet.get(step_id):
+        raise Conflict(f"Steps that {step_id} needs have not ended.", code="step_not_ready")
+
+
 def _must_run(turn: Turn) -> None:
     run = turn.run
     if run.status != "running" or run.doomed is not None:
@@ -89,7 +98,7 @@ def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
             attempt=permit.attempt,
             input_hash=permit.input_hash,
             decision_hash=permit.decision_hash,
-            idempotency_key=f"{turn.run.run_id}:{permit.step_id}:{permit.attempt}",
+            idempotency_key=permit.idempotency_key(turn.run.run_id),
             again=again,
         )
     )
@@ -126,11 +135,7 @@ def _ask(turn: Turn, step_id: str, gate: GateSpec) -> None:
 
 def complete(turn: Turn, command: CompleteStep) -> None:
     """A started attempt succeeded."""
-    step = _started(turn, command.step_id)
-    if isinstance(step.state, (Waiting, InDoubt)):
-        gate = turn.run.gates.get(step.state.gate_id or "")
-        if gate is None or not gate.is_passed:
-            raise Conflict(f"Step {command.step_id} waits at a gate.", code="gate_pending")
+    _started(turn, command.step_id)
     _finish(turn, command.step_id, command.output_hash)
 
 
@@ -173,8 +178,9 @@ def fail(turn: Turn, command: FailStep) -> None:
 def retry(turn: Turn, command: RetryStep) -> None:
     """A person said that a step in doubt did not happen: try it anew, with a new decision."""
     step = turn.run.steps.get(command.step_id)
-    if step is None or not isinstance(step.state, InDoubt):
+    if turn.run.is_ended or step is None or not isinstance(step.state, InDoubt):
         raise Conflict(f"Step {command.step_id} is not in doubt.", code="step_not_in_doubt")
+    _must_have_passed(turn, step.state)
     _schedule(turn, step, turn.now)
 
 
@@ -189,6 +195,13 @@ def _schedule(turn: Turn, step: Step, not_before: int) -> None:
 def skip(turn: Turn, command: SkipStep) -> None:
     """The condition of a step is false."""
     _must_run(turn)
+    _must_be_ready(turn, command.step_id)
+    state = turn.run.steps[command.step_id].state
+    if not isinstance(state, Pending):
+        raise Conflict(
+            f"Step {command.step_id} is {state.status}; only an undecided one can be skipped.",
+            code="step_not_pending",
+        )
     turn.emit(StepSkipped(step_id=command.step_id, reason=command.reason))
 
 
@@ -200,6 +213,8 @@ def recover(turn: Turn, command: RecoverStep) -> None:
     if step is None or not isinstance(step.state, Running):
         raise Conflict(f"Step {command.step_id} is not running.", code="step_not_running")
     permit = step.state.permit
+    if not run.is_managed:
+        raise Conflict("Its client executes this run, not the server.", code="external_run")
     if run.doomed is not None:
         lost = StepError(
             type="Lost", message="The server stopped while it ran; nobody saw its end."
@@ -226,6 +241,8 @@ def recover(turn: Turn, command: RecoverStep) -> None:
 
 def _started(turn: Turn, step_id: str) -> Step:
     step = turn.run.steps.get(step_id)
+    if turn.run.is_ended:
+        raise Conflict(f"The run is {turn.run.status}; its steps have ended.", code="run_ended")
     if step is None or not isinstance(step.state, (Running, Waiting, InDoubt)):
         known = "has not been started" if step is None else f"is {step.state.status}"
         already = " already" if step and isinstance(step.state, Completed) else ""
@@ -234,4 +251,13 @@ def _started(turn: Turn, step_id: str) -> Step:
             "when the decision is allow.",
             code="step_not_running",
         )
+    _must_have_passed(turn, step.state)
     return step
+
+
+def _must_have_passed(turn: Turn, state: Running | Waiting | InDoubt) -> None:
+    if isinstance(state, Running):
+        return
+    gate = turn.run.gates.get(state.gate_id or "")
+    if gate is None or not gate.is_passed:
+        raise Conflict(f"Step {state.permit.step_id} waits at a gate.", code="gate_pending")

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from .actor import Actor
 from .decision import PolicyMode
 from .definition import StepSpec, Workflow
 from .envelope import Head
@@ -28,14 +29,18 @@ class Run:
     """Mutable only by `fold.apply`. Times are microseconds, payloads stand by their hashes.
 
     `doomed` is set by a denied or failed step or a refused gate. `spent` are gates whose approval
-    of a change of status was used: it lets one change through, not every later one. `ready` (step
-    ids) and the counters are kept beside the steps, so that what may happen next costs the same in
+    of a change of status was used: it lets one change through, not every later one. `cleared` is
+    the last allow that was not about a step (event hash, action, gate, actor): what it lets happen
+    is the next event or nothing. `ready` (step ids) and the counters are kept beside the steps, so that what may happen next costs the same in
     a run of ten steps and of ten thousand.
     """
 
     __slots__ = (
         "actor_id",
+        "actor_kind",
+        "actor_roles",
         "at_gate",
+        "cleared",
         "completed_at",
         "correlation_id",
         "created_at",
@@ -95,6 +100,8 @@ class Run:
         self.policy_mode: PolicyMode = "strict"
         self.status: RunStatus = "pending"
         self.actor_id = ""
+        self.actor_kind = "service"
+        self.actor_roles: tuple[str, ...] = ()
         self.via: str | None = None
         self.correlation_id = ""
         self.parent_run_id: str | None = None
@@ -123,6 +130,7 @@ class Run:
         self.in_flight: dict[str, None] = {}
         self.at_gate: dict[str, None] = {}
         self.spent: dict[str, None] = {}
+        self.cleared: tuple[str, str, str | None, str] | None = None
         self.open_gates: dict[str, None] = {}
         self.unmet: dict[str, int] = {}
         self.unsatisfied = 0
@@ -131,6 +139,11 @@ class Run:
     @property
     def stream(self) -> str:
         return f"run:{self.run_id}"
+
+    @property
+    def starter(self) -> Actor:
+        """Who started it, as policy is asked about them."""
+        return Actor(self.actor_id, self.actor_kind, self.actor_roles, self.via)
 
     @property
     def is_ended(self) -> bool:

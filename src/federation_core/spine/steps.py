@@ -34,6 +34,10 @@ class Permit(msgspec.Struct, frozen=True):
     input_hash: str
     decision_hash: str
 
+    def idempotency_key(self, run_id: str) -> str:
+        """The same whenever this attempt is started again."""
+        return f"{run_id}:{self.step_id}:{self.attempt}"
+
 
 class Pending(msgspec.Struct, frozen=True):
     """Not decided yet; not to be asked before `not_before` (microseconds) where it is a retry."""

@@ -77,10 +77,13 @@ class Turn:
         subject_hash: str | None = None,
     ) -> tuple[Effect, Event]:
         """Record `decision`. A flag of which every rule is covered by a gate that people passed,
-        for this very thing, is an allow and names those gates."""
+        for this very thing, is an allow and names those gates. A flag without rules asks nobody
+        anything, so it is a deny."""
         effect = decision.decision
         covered_by: tuple[str, ...] = ()
-        if effect == "flag":
+        if effect == "flag" and not decision.flags:
+            effect = "deny"
+        elif effect == "flag":
             gates = [self._covering(f, action, step_id, subject_hash) for f in decision.flags]
             if all(gates):
                 effect = "allow"

@@ -1,0 +1,160 @@
+"""The driver: takes a run on until it waits or ends."""
+
+import asyncio
+
+import structlog
+
+from ..errors import LedgerUnavailable, StaleAppend
+from ..executors import Executors
+from ..ledger import Ledger
+from .compiled import CompiledWorkflow, compile_workflow
+from .execution import Job, Outcome, execute
+from .governor import Governor
+from .live import LiveRun, LiveRuns
+from .ports import Clock, NewId
+from .progress import Progress
+
+__all__ = ["Driver"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+
+
+class Driver:
+    """Shared by all runs; a call of `drive` is one driver at work on one run."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        runs: LiveRuns,
+        governor: Governor,
+        executors: Executors,
+        *,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._ledger = ledger
+        self._runs = runs
+        self._governor = governor
+        self._executors = executors
+        self._clock = clock
+        self._new_id = new_id
+        self._compiled: dict[str, CompiledWorkflow] = {}
+
+    async def drive(self, run_id: str, nudge: asyncio.Event) -> int | None:
+        """Drive until the run ends or waits for people or time; `nudge` tells it that something
+        changed. Returns when to come back (microseconds since the epoch), None for not at all.
+
+        An outcome that the ledger cannot take now is kept and offered again: what was done is not
+        forgotten because the disk was full for a while.
+        """
+        work = _Work(self._executors, nudge)
+        try:
+            while True:
+                nudge.clear()
+                outcomes = work.ended()
+                progress = await self._advance(run_id, work.executing, outcomes)
+                if progress is None:
+                    work.offer_again(outcomes)
+                    continue
+                work.settle(outcomes)
+                if progress.run.is_ended:
+                    return None
+                for permit in progress.turn.permits:
+                    work.begin(progress.jobs[permit.step_id])
+                if not work.executing and not nudge.is_set():
+                    return progress.wake_at
+                await self._wait(nudge, progress.wake_at)
+        finally:
+            work.cancel()
+
+    async def _advance(
+        self, run_id: str, executing: set[str], outcomes: list[Outcome]
+    ) -> Progress | None:
+        """One turn, appended. None where it has to be taken again."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._runs.hold(run_id) as live:
+                    return await self._turn(live, executing, outcomes)
+            except StaleAppend:
+                return None
+            except LedgerUnavailable as e:
+                structlog.get_logger().warning("ledger_unavailable", run_id=run_id, why=e.detail)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _turn(self, live: LiveRun, executing: set[str], outcomes: list[Outcome]) -> Progress:
+        progress = Progress(
+            live,
+            self._governor,
+            self._compile(live),
+            now=self._clock(),
+            new_id=self._new_id,
+            log=self._ledger.log,
+        )
+        await progress.advance(executing, outcomes)
+        await live.commit(progress.turn, progress.payloads)
+        return progress
+
+    def _compile(self, live: LiveRun) -> CompiledWorkflow | None:
+        run = live.run
+        if run.definition is None or run.definition_hash is None:
+            return None
+        known = self._compiled.get(run.definition_hash)
+        if known is None:
+            known = self._compiled[run.definition_hash] = compile_workflow(run.definition)
+        return known
+
+    async def _wait(self, nudge: asyncio.Event, wake_at: int | None) -> None:
+        if wake_at is None:
+            await nudge.wait()
+            return
+        seconds = max(0.0, (wake_at - self._clock()) / 1_000_000)
+        try:
+            async with asyncio.timeout(seconds):
+                await nudge.wait()
+        except TimeoutError:
+            return
+
+
+class _Work:
+    """The executions of one driver."""
+
+    def __init__(self, executors: Executors, nudge: asyncio.Event) -> None:
+        self._executors = executors
+        self._nudge = nudge
+        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._ended: list[Outcome] = []
+
+    @property
+    def executing(self) -> set[str]:
+        """Steps whose end is not in the ledger yet."""
+        return set(self._tasks)
+
+    def begin(self, job: Job) -> None:
+        step_id = job.permit.step_id
+        task = asyncio.create_task(execute(self._executors, job), name=f"{job.run_id}:{step_id}")
+        self._tasks[step_id] = task
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Outcome]") -> None:
+        if not task.cancelled():
+            self._ended.append(task.result())
+            self._nudge.set()
+
+    def ended(self) -> list[Outcome]:
+        """Outcomes to be recorded; they stay `executing` until `settle`."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def offer_again(self, outcomes: list[Outcome]) -> None:
+        self._ended = outcomes + self._ended
+
+    def settle(self, outcomes: list[Outcome]) -> None:
+        """`outcomes` are durable."""
+        for outcome in outcomes:
+            self._tasks.pop(outcome.step_id, None)
+
+    def cancel(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()

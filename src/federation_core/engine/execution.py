@@ -1,0 +1,84 @@
+"""One execution: a durable permit in, an outcome out."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from ..errors import FederationError
+from ..executors import Executors, StepContext, StepError, run_step
+from ..spine import events
+from ..spine.definition import StepSpec
+from ..spine.run import Run
+from ..spine.steps import Permit
+
+__all__ = ["Job", "Outcome", "Worker", "execute"]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """All that an execution needs. `scope` is what the work's own expressions may look at."""
+
+    permit: Permit
+    spec: StepSpec
+    input: Any
+    scope: dict[str, Any]
+    run_id: str
+    tenant: str
+    actor_id: str
+    correlation_id: str
+
+    @classmethod
+    def of(cls, run: Run, permit: Permit, step_input: Any, scope: dict[str, Any]) -> "Job":
+        return cls(
+            permit=permit,
+            spec=run.specs[permit.step_id],
+            input=step_input,
+            scope=scope,
+            run_id=run.run_id,
+            tenant=run.tenant,
+            actor_id=run.actor_id,
+            correlation_id=run.correlation_id,
+        )
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an attempt ended: an output, or an error and whether it may be tried again."""
+
+    step_id: str
+    attempt: int
+    output: Any = None
+    error: events.StepError | None = None
+    retriable: bool = False
+
+
+class Worker(Protocol):
+    """Does a job; never raises, except when it is cancelled."""
+
+    async def __call__(self, job: Job, /) -> Outcome: ...
+
+
+async def execute(executors: Executors, job: Job) -> Outcome:
+    """Run the job's step. Every failure is an outcome."""
+    permit = job.permit
+    context = StepContext(
+        run_id=job.run_id,
+        step_id=permit.step_id,
+        attempt=permit.attempt,
+        idempotency_key=f"{job.run_id}:{permit.step_id}:{permit.attempt}",
+        tenant=job.tenant,
+        actor_id=job.actor_id,
+        correlation_id=job.correlation_id,
+    )
+    try:
+        output = await run_step(executors, job.spec, job.input, context, job.scope)
+    except StepError as e:
+        return _failed(job, e.type, e.message, retriable=e.retriable)
+    except FederationError as e:
+        return _failed(job, type(e).__name__, e.detail, retriable=False)
+    return Outcome(permit.step_id, permit.attempt, output)
+
+
+def _failed(job: Job, kind: str, message: str, *, retriable: bool) -> Outcome:
+    if job.spec.sensitive:
+        message = "withheld: the step is sensitive"
+    error = events.StepError(type=kind, message=message)
+    return Outcome(job.permit.step_id, job.permit.attempt, error=error, retriable=retriable)

@@ -1,0 +1,106 @@
+"""Every question to policy goes through here: which bundle answers, and about what."""
+
+from typing import Any
+
+from ..policy import Bundle, decide, load_bundle, shipped_bundle, tighten
+from ..spine.actor import Actor
+from ..spine.canonical import ZERO_HASH
+from ..spine.decision import Decision, PolicyMode, PolicyRequest
+from ..spine.run import Run
+
+__all__ = ["Governor"]
+
+_SEVERITY: dict[PolicyMode, int] = {"loose": 0, "strict": 1}
+
+
+class Governor:
+    """The active bundle of each tenant. A tenant without one is denied everything.
+
+    A run in strict mode under a loose bundle is put to the shipped strict bundle as well, and the
+    more restrictive answer decides: a caller may tighten a mode, never loosen it.
+    """
+
+    def __init__(self) -> None:
+        self._active: dict[str, Bundle] = {}
+        self._strict = load_bundle(shipped_bundle("strict"))
+
+    def activate(self, tenant: str, bundle: Bundle) -> None:
+        self._active[tenant] = bundle
+
+    def deactivate(self, tenant: str) -> None:
+        """Nothing is allowed for `tenant` until a bundle is activated."""
+        self._active.pop(tenant, None)
+
+    def bundle(self, tenant: str) -> Bundle | None:
+        return self._active.get(tenant)
+
+    @property
+    def strict(self) -> Bundle:
+        """The shipped bundle that tightening asks."""
+        return self._strict
+
+    def mode(self, tenant: str, wanted: PolicyMode | None = None) -> PolicyMode:
+        """The tenant's mode, or the stricter `wanted`."""
+        bundle = self._active.get(tenant)
+        own: PolicyMode = bundle.mode if bundle else "strict"
+        if wanted is None:
+            return own
+        return max(own, wanted, key=_SEVERITY.__getitem__)
+
+    def _asked(self, tenant: str, mode: PolicyMode) -> list[Bundle]:
+        bundle = self._active.get(tenant)
+        if bundle is None:
+            return []
+        tightened = _SEVERITY[mode] > _SEVERITY[bundle.mode]
+        return [bundle, self._strict] if tightened else [bundle]
+
+    def sees(self, run: Run, attribute: str) -> bool:
+        """Whether any bundle that decides about `run` looks at this attribute of the context."""
+        return any(b.sees(attribute) for b in self._asked(run.tenant, run.policy_mode))
+
+    def outputs_seen(self, run: Run) -> list[str]:
+        """The steps whose outputs policy looks at, of those that the run has."""
+        seen: dict[str, None] = {}
+        for bundle in self._asked(run.tenant, run.policy_mode):
+            names = run.steps if bundle.outputs_seen is None else bundle.outputs_seen
+            seen.update((name, None) for name in names if name in run.steps)
+        return list(seen)
+
+    def decide(
+        self,
+        actor: Actor,
+        tenant: str,
+        action: str,
+        *,
+        mode: PolicyMode,
+        workflow_id: str,
+        step_id: str | None,
+        context: dict[str, Any],
+    ) -> Decision:
+        """Ask. Never raises: what cannot be asked is denied."""
+        bundles = self._asked(tenant, mode)
+        if not bundles:
+            return _no_policy()
+        request = PolicyRequest(
+            actor=actor,
+            tenant=tenant,
+            action=action,
+            workflow_id=workflow_id,
+            step_id=step_id,
+            context=context,
+        )
+        own = decide(bundles[0], request)
+        return own if len(bundles) == 1 else tighten(own, decide(bundles[1], request))
+
+
+def _no_policy() -> Decision:
+    return Decision(
+        decision="deny",
+        reason="No policy bundle is active for this tenant; activate one.",
+        policy_id="none",
+        policy_hash=ZERO_HASH,
+        tier="0",
+        rules_triggered=(),
+        request_hash=ZERO_HASH,
+        duration_us=0,
+    )

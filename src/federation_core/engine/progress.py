@@ -1,0 +1,256 @@
+"""One turn of the engine at one run: record what ended, decide what follows, and so on until
+nothing is left to do at once. All of it is one append."""
+
+from typing import Any
+
+from ..errors import FederationError
+from ..ledger import Payload
+from ..spine.actions import (
+    Action,
+    Ask,
+    AskRun,
+    CloseGateStep,
+    Expire,
+    Finish,
+    Recover,
+    ResolveDoubt,
+    next_actions,
+)
+from ..spine.actor import SYSTEM, Actor
+from ..spine.commands import (
+    CompleteRun,
+    CompleteStep,
+    ExpireGate,
+    FailRun,
+    FailStep,
+    ProposeStep,
+    RecoverStep,
+    RetryStep,
+    SkipStep,
+    StartRun,
+)
+from ..spine.decision import Decision
+from ..spine.events import StepError
+from ..spine.handle import handle
+from ..spine.run import Run
+from ..spine.steps import Running
+from ..spine.turn import Turn
+from .asking import ask, scope
+from .compiled import CompiledWorkflow
+from .execution import Job, Outcome
+from .governor import Governor
+from .live import LiveRun
+from .ports import NewId
+from .sealing import seal_payload
+
+__all__ = ["Progress"]
+
+VIA = "engine"
+"""What the log says about what the engine does on behalf of whoever started the run."""
+
+
+class Progress:
+    """Make it, `advance` it, and append `turn` with `payloads`; then `jobs` says how to execute
+    each permit that the append returned. `wake_at` is when time alone brings more (microseconds).
+    """
+
+    def __init__(
+        self,
+        live: LiveRun,
+        governor: Governor,
+        compiled: CompiledWorkflow | None,
+        *,
+        now: int,
+        new_id: NewId,
+        log: str,
+    ) -> None:
+        self.live = live
+        self.run: Run = live.run
+        self.payloads: list[Payload] = []
+        self.jobs: dict[str, Job] = {}
+        self.wake_at: int | None = None
+        self._governor = governor
+        self._compiled = compiled
+        self._inputs: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self.turn = Turn(self.run, actor=_actor(self.run), now=now, new_id=new_id, log=log)
+
+    async def advance(self, executing: set[str], outcomes: list[Outcome]) -> None:
+        """`executing` are the steps that this driver is executing, `outcomes` what has ended."""
+        for outcome in outcomes:
+            self._record(outcome)
+        while True:
+            held = executing.union(p.step_id for p in self.turn.permits)
+            following = next_actions(self.run, self.turn.now, executing=held)
+            self.wake_at = following.wake_at
+            if not following.actions:
+                break
+            for action in following.actions:
+                await self._take(action)
+        for permit in self.turn.permits:
+            step_input, seen = self._inputs[permit.step_id]
+            self.jobs[permit.step_id] = Job.of(self.run, permit, step_input, seen)
+
+    def _record(self, outcome: Outcome) -> None:
+        state = self.run.steps[outcome.step_id].state
+        if not isinstance(state, Running) or state.permit.attempt != outcome.attempt:
+            return  # the run ended, or somebody else drives it: this outcome is not part of it
+        if outcome.error is None:
+            digest = self._seal_output(outcome.step_id, outcome.output)
+            handle(self.turn, CompleteStep(step_id=outcome.step_id, output_hash=digest))
+        else:
+            handle(
+                self.turn,
+                FailStep(step_id=outcome.step_id, error=outcome.error, retriable=outcome.retriable),
+            )
+
+    def _seal_output(self, step_id: str, value: Any) -> str:
+        sensitive = self.run.specs[step_id].sensitive
+        return self._keep(seal_payload(value, sensitive=sensitive), value)
+
+    def _keep(self, payload: Payload, value: Any) -> str:
+        self.payloads.append(payload)
+        self.live.values[payload.hash] = value
+        return payload.hash
+
+    async def _take(self, action: Action) -> None:
+        """An action that an earlier one of the same turn has overtaken is left."""
+        if self.run.is_ended:
+            return
+        match action:
+            case Ask():
+                await self._ask_step(action)
+            case AskRun():
+                await self._start()
+            case Finish():
+                await self._finish()
+            case Recover(step_id):
+                await self._recover(step_id)
+            case Expire(gate_id):
+                self._expire(gate_id)
+            case CloseGateStep() | ResolveDoubt():
+                await self._close_gate(action)
+
+    async def _ask_step(self, action: Ask) -> None:
+        run, step_id = self.run, action.step_id
+        step = run.steps[step_id]
+        if run.status != "running" or run.doomed is not None or step.attempt != action.attempt:
+            return
+        try:
+            command = await self._proposal(step_id)
+        except FederationError as e:
+            self._fail(e.error_code, f"step {step_id} cannot be put to policy: {e.detail}")
+            return
+        handle(self.turn, command)
+
+    async def _proposal(self, step_id: str) -> ProposeStep | SkipStep:
+        step, spec = self.run.steps[step_id], self.run.specs[step_id]
+        compiled = self._workflow.steps[step_id]
+        seen = await scope(self.live, compiled.references)
+        if compiled.condition is not None and not compiled.condition.evaluate(seen):
+            return SkipStep(step_id=step_id)
+        value = compiled.input.evaluate(seen)
+        salt = await self.live.salt_of(step.input_hash) if spec.sensitive else None
+        digest = self._keep(seal_payload(value, sensitive=spec.sensitive, salt=salt), value)
+        self._inputs[step_id] = (value, seen)
+        decision = await ask(
+            self._governor,
+            self.live,
+            spec.type.action,
+            actor=self.run.starter,
+            now=self.turn.now,
+            step=(step_id, spec.type.value, step.attempt),
+            step_input=value,
+        )
+        return ProposeStep(
+            step_id=step_id, step_type=spec.type.value, input_hash=digest, decision=decision
+        )
+
+    @property
+    def _workflow(self) -> CompiledWorkflow:
+        assert self._compiled is not None
+        return self._compiled
+
+    async def _start(self) -> None:
+        await self.live.load([self.run.input_hash])
+        try:
+            decision = await self._ask_run("run.start", self.live.values.get(self.run.input_hash))
+        except FederationError as e:
+            self._fail(e.error_code, f"the run cannot be put to policy: {e.detail}")
+            return
+        handle(self.turn, StartRun(decision=decision))
+
+    async def _finish(self) -> None:
+        if self.run.status != "running":
+            return
+        template = self._workflow.output
+        try:
+            output = template.evaluate(await scope(self.live, template.references))
+            digest = self._keep(await self._seal_run_output(output), output)
+            decision = await self._ask_run("run.complete", output)
+        except FederationError as e:
+            self._fail(e.error_code, f"the run has no output: {e.detail}")
+            return
+        handle(self.turn, CompleteRun(output_hash=digest, decision=decision))
+
+    async def _seal_run_output(self, output: Any) -> Payload:
+        """What comes of a sensitive step may be as sensitive: then the output is salted, with the
+        salt that it had when its approval was asked for."""
+        if not any(spec.sensitive for spec in self.run.specs.values()):
+            return seal_payload(output)
+        asked = [g.subject_hash for g in self.run.gates.values() if g.action == "run.complete"]
+        salt = await self.live.salt_of(asked[-1]) if asked else None
+        return seal_payload(output, sensitive=True, salt=salt)
+
+    async def _ask_run(self, action: str, subject: Any) -> Decision:
+        return await ask(
+            self._governor,
+            self.live,
+            action,
+            actor=self.run.starter,
+            now=self.turn.now,
+            step_input=subject,
+        )
+
+    def _fail(self, code: str, reason: str) -> None:
+        handle(self.turn, FailRun(code=code, reason=reason))
+
+    async def _recover(self, step_id: str) -> None:
+        state = self.run.steps[step_id].state
+        assert isinstance(state, Running)
+        digest = state.permit.input_hash
+        await self.live.load([digest])
+        again = self.run.specs[step_id].idempotent and self.run.doomed is None
+        if again and digest not in self.live.values:
+            lost = StepError(
+                type="InputErased", message="Its input was erased; it cannot run again."
+            )
+            handle(self.turn, FailStep(step_id=step_id, error=lost))
+            return
+        seen = await scope(self.live, self._workflow.steps[step_id].references) if again else {}
+        self._inputs[step_id] = (self.live.values.get(digest), seen)
+        handle(self.turn, RecoverStep(step_id=step_id))
+
+    def _expire(self, gate_id: str) -> None:
+        self.turn.actor = SYSTEM
+        handle(self.turn, ExpireGate(gate_id=gate_id))
+        self.turn.actor = _actor(self.run)
+
+    async def _close_gate(self, action: CloseGateStep | ResolveDoubt) -> None:
+        """People passed the gate a step waits at: take what they said."""
+        step_id, gate = action.step_id, self.run.gates[action.gate_id]
+        await self.live.load([gate.input_hash])
+        said = self.live.values.get(gate.input_hash or "")
+        if isinstance(action, CloseGateStep):
+            approvers = [a.actor_id for a in gate.approvals]
+            output: Any = {"approved": True, "approved_by": approvers, "input": said}
+        elif said and said.get("happened"):
+            output = said.get("output")
+        else:
+            handle(self.turn, RetryStep(step_id=step_id))
+            return
+        digest = self._seal_output(step_id, output)
+        handle(self.turn, CompleteStep(step_id=step_id, output_hash=digest))
+
+
+def _actor(run: Run) -> Actor:
+    return Actor(run.actor_id, run.actor_kind, run.actor_roles, VIA)

@@ -1,0 +1,105 @@
+"""The ledger as the rooms above see it: append, read, and wait for what is new."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from . import queries
+from .append import Append
+from .database import Database, translated
+from .schema import meta
+from .writer import Writer
+
+__all__ = ["Ledger"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger:
+    """An append-only store of event streams.
+
+    Durability: an append whose call has returned is on the disk. Atomicity: events, payloads and
+    projections of one append are stored together or not at all. Concurrency: appends of different
+    streams share commits; two appends of one stream cannot both follow the same event. Use it on
+    the event loop that opened it.
+    """
+
+    def __init__(self, database: Database, log: str) -> None:
+        self._database = database
+        self.log = log
+        self._writer = Writer(database, self._committed)
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+
+    @classmethod
+    async def open(cls, path: Path) -> "Ledger":
+        """Open or create the database at `path`, and bring its schema up to date. Raises
+        `LedgerUnavailable` where it cannot be used, `IntegrityError` where it must not be."""
+        database = await asyncio.to_thread(_prepare, path)
+        with database.reader.connect() as connection:
+            log = queries.setting(connection, "log") or ""
+        return cls(database, log)
+
+    async def append(self, append: Append) -> None:
+        """Store `append`. Returns when it is durable. Raises `StaleAppend`, `Conflict` (its
+        idempotency key is taken) or `LedgerUnavailable`; then nothing of it was stored."""
+        await self._writer.submit(append)
+
+    async def read(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run one of `queries` in a transaction of its own, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: self._read(query, args, kwargs))
+
+    def _read(
+        self, query: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> T:
+        with translated(), self._database.reader.begin() as connection:
+            return query(connection, *args, **kwargs)
+
+    @asynccontextmanager
+    async def watch(self, stream: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set at every append to `stream`; the watcher clears it."""
+        changed = asyncio.Event()
+        self._watchers.setdefault(stream, set()).add(changed)
+        try:
+            yield changed
+        finally:
+            watchers = self._watchers[stream]
+            watchers.discard(changed)
+            if not watchers:
+                del self._watchers[stream]
+
+    def _committed(self, appends: list[Append]) -> None:
+        for append in appends:
+            for changed in self._watchers.get(append.stream, ()):
+                changed.set()
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed since it was opened."""
+        return self._writer.commits
+
+    async def close(self) -> None:
+        """Commit what waits, and let go of the database."""
+        await asyncio.to_thread(self._writer.close)
+        self._readers.shutdown()
+        self._database.close()
+
+
+def _prepare(path: Path) -> Database:
+    database = Database(path)
+    database.migrate()
+    with translated(), database.writer.begin() as connection:
+        if queries.setting(connection, "log") is None:
+            name = f"federation-core/{secrets.token_hex(8)}"
+            connection.execute(meta.insert().values(key="log", value=name))
+    return database

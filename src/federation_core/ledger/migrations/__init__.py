@@ -1,0 +1,1 @@
+"""Forward migrations of the ledger's schema, one file a released version."""

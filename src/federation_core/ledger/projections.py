@@ -1,0 +1,65 @@
+"""From the state of a run to the rows that change with it: the same function whether the events
+are new or read again, so that rebuilt rows come out equal."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ..spine.actions import next_actions
+from ..spine.canonical import canonical
+from ..spine.run import Run
+from ..spine.turn import Turn
+from .append import Answer, Append, Payload
+from .documents import gate_doc, run_doc, step_doc
+
+__all__ = ["append_of", "rows_of", "wake_at"]
+
+_encode = msgspec.json.encode
+
+
+def wake_at(run: Run) -> int | None:
+    """When the engine has to look at the run again, in microseconds: at once (the time of its last
+    event) while it has something to do, at its next timer, or None where it waits for people."""
+    following = next_actions(run, run.last_at, executing=frozenset())
+    return run.last_at if following.actions else following.wake_at
+
+
+def rows_of(
+    run: Run, steps: Iterable[str], gates: Iterable[str]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows of the run itself, and of those of its steps and gates that are named."""
+    run_id, tenant = run.run_id, run.tenant
+    run_row = (
+        run_id,
+        tenant,
+        run.workflow_id,
+        run.status,
+        wake_at(run),
+        _encode(run_doc(run)).decode(),
+    )
+    step_rows = [
+        (run_id, step.index, _encode(step_doc(step)).decode())
+        for step in (run.steps[s] for s in steps if s in run.steps)
+    ]
+    gate_rows = [
+        (gate.gate_id, run_id, tenant, gate.status, _encode(gate_doc(run, gate)).decode())
+        for gate in (run.gates[g] for g in gates if g in run.gates)
+    ]
+    return {"runs": [run_row], "steps": step_rows, "gates": gate_rows}
+
+
+def append_of(turn: Turn, payloads: list[Payload], answer: Answer | None = None) -> Append:
+    """What the ledger is to store of a turn. A new run's steps are all written with its birth."""
+    run = turn.run
+    steps = run.steps if turn.base.seq == 0 else turn.touched_steps
+    made = [Payload(digest, canonical(value)) for digest, value in turn.values.items()]
+    return Append(
+        stream=run.stream,
+        tenant=run.tenant,
+        base=turn.base,
+        events=turn.events,
+        payloads=payloads + made,
+        rows=rows_of(run, steps, turn.touched_gates),
+        answer=answer,
+    )

@@ -1,0 +1,202 @@
+"""Reading: each function takes a connection and returns plain values. Tenants are a parameter of
+every query that a caller's request leads to."""
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from ..spine.envelope import Head
+from .append import Answer, Payload
+from .documents import GateDoc, RunDoc, StepDoc, WorkflowDoc
+from .schema import answers, events, gates, meta, objects, payloads, runs, steps, streams, workflows
+
+__all__ = [
+    "answer",
+    "bodies",
+    "count_events",
+    "due_runs",
+    "gates_of",
+    "head",
+    "list_runs",
+    "newest_workflow",
+    "object_text",
+    "payloads_of",
+    "pending_gates",
+    "run_of_gate",
+    "run_row",
+    "setting",
+    "steps_of",
+    "stream_tenant",
+    "workflow_row",
+    "workflow_rows",
+]
+
+_run = msgspec.json.Decoder(RunDoc)
+_step = msgspec.json.Decoder(StepDoc)
+_gate = msgspec.json.Decoder(GateDoc)
+_workflow = msgspec.json.Decoder(WorkflowDoc)
+
+
+def setting(c: Connection, key: str) -> str | None:
+    """A value of the `meta` table."""
+    return c.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+
+def head(c: Connection, stream: str) -> Head:
+    row = c.execute(
+        select(streams.c.next_seq, streams.c.head).where(streams.c.stream == stream)
+    ).first()
+    return Head() if row is None else Head(row.next_seq, row.head)
+
+
+def stream_tenant(c: Connection, stream: str) -> str | None:
+    """Whose stream it is; None where there is none."""
+    return c.execute(select(streams.c.tenant).where(streams.c.stream == stream)).scalar()
+
+
+def bodies(
+    c: Connection,
+    stream: str,
+    *,
+    first: int = 0,
+    type_: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[bytes]:
+    """Event bytes of a stream in order, from `seq` `first` on, all types or one."""
+    query = select(events.c.body).where(events.c.stream == stream, events.c.seq >= first)
+    if type_ is not None:
+        query = query.where(events.c.type == type_)
+    query = query.order_by(events.c.seq).offset(offset)
+    if limit is not None:
+        query = query.limit(limit)
+    return [body.encode() for body in c.execute(query).scalars()]
+
+
+def count_events(c: Connection) -> int:
+    return c.execute(select(func.count()).select_from(events)).scalar_one()
+
+
+def payloads_of(c: Connection, stream: str, hashes: list[str]) -> dict[str, Payload]:
+    """Payloads of a stream by hash; those that were erased are missing."""
+    if not hashes:
+        return {}
+    query = select(payloads.c.hash, payloads.c.salt, payloads.c.value).where(
+        payloads.c.stream == stream, payloads.c.hash.in_(hashes)
+    )
+    return {r.hash: Payload(r.hash, r.value.encode(), r.salt) for r in c.execute(query)}
+
+
+def object_text(c: Connection, digest: str) -> str | None:
+    return c.execute(select(objects.c.body).where(objects.c.hash == digest)).scalar()
+
+
+def run_row(c: Connection, tenant: str, run_id: str) -> RunDoc | None:
+    query = select(runs.c.doc).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
+    doc = c.execute(query).scalar()
+    return None if doc is None else _run.decode(doc)
+
+
+def list_runs(
+    c: Connection,
+    tenant: str,
+    *,
+    status: str | None,
+    workflow_id: str | None,
+    before: str | None,
+    limit: int,
+) -> list[RunDoc]:
+    """Newest first (run ids are ordered by time); `before` is the last id of the page before."""
+    query = select(runs.c.doc).where(runs.c.tenant == tenant)
+    if status is not None:
+        query = query.where(runs.c.status == status)
+    if workflow_id is not None:
+        query = query.where(runs.c.workflow_id == workflow_id)
+    if before is not None:
+        query = query.where(runs.c.run_id < before)
+    query = query.order_by(runs.c.run_id.desc()).limit(limit)
+    return [_run.decode(doc) for doc in c.execute(query).scalars()]
+
+
+def steps_of(c: Connection, run_id: str) -> list[StepDoc]:
+    query = select(steps.c.doc).where(steps.c.run_id == run_id).order_by(steps.c.step_index)
+    return [_step.decode(doc) for doc in c.execute(query).scalars()]
+
+
+def gates_of(c: Connection, run_id: str) -> list[GateDoc]:
+    query = select(gates.c.doc).where(gates.c.run_id == run_id).order_by(gates.c.gate_id)
+    return [_gate.decode(doc) for doc in c.execute(query).scalars()]
+
+
+def pending_gates(c: Connection, tenant: str, *, limit: int) -> list[GateDoc]:
+    """Gates that wait for people, oldest first; those of ended runs wait for nobody."""
+    query = (
+        select(gates.c.doc)
+        .join(runs, runs.c.run_id == gates.c.run_id)
+        .where(
+            gates.c.tenant == tenant,
+            gates.c.status == "pending",
+            runs.c.status.in_(("pending", "running", "paused")),
+        )
+        .order_by(gates.c.gate_id)
+        .limit(limit)
+    )
+    return [_gate.decode(doc) for doc in c.execute(query).scalars()]
+
+
+def run_of_gate(c: Connection, gate_id: str) -> tuple[str, str] | None:
+    """(run id, tenant) of a gate, whoever's it is."""
+    row = c.execute(
+        select(gates.c.run_id, gates.c.tenant).where(gates.c.gate_id == gate_id)
+    ).first()
+    return None if row is None else (row.run_id, row.tenant)
+
+
+def due_runs(c: Connection, now: int, *, limit: int) -> list[tuple[str, int]]:
+    """Run ids to wake, with when they were due (microseconds), the longest due first."""
+    query = (
+        select(runs.c.run_id, runs.c.wake_at)
+        .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= now)
+        .order_by(runs.c.wake_at)
+        .limit(limit)
+    )
+    return [(row.run_id, row.wake_at) for row in c.execute(query)]
+
+
+def workflow_row(c: Connection, tenant: str, workflow_id: str, version: str) -> WorkflowDoc | None:
+    query = select(workflows.c.doc).where(
+        workflows.c.tenant == tenant,
+        workflows.c.workflow_id == workflow_id,
+        workflows.c.version == version,
+    )
+    doc = c.execute(query).scalar()
+    return None if doc is None else _workflow.decode(doc)
+
+
+def newest_workflow(c: Connection, tenant: str, workflow_id: str) -> WorkflowDoc | None:
+    """The version that was registered last."""
+    query = (
+        select(workflows.c.doc)
+        .where(workflows.c.tenant == tenant, workflows.c.workflow_id == workflow_id)
+        .order_by(workflows.c.registered_at.desc())
+        .limit(1)
+    )
+    doc = c.execute(query).scalar()
+    return None if doc is None else _workflow.decode(doc)
+
+
+def workflow_rows(c: Connection, tenant: str) -> list[WorkflowDoc]:
+    query = (
+        select(workflows.c.doc)
+        .where(workflows.c.tenant == tenant)
+        .order_by(workflows.c.workflow_id, workflows.c.registered_at)
+    )
+    return [_workflow.decode(doc) for doc in c.execute(query).scalars()]
+
+
+def answer(c: Connection, tenant: str, key: str) -> Answer | None:
+    row = c.execute(select(answers).where(answers.c.tenant == tenant, answers.c.key == key)).first()
+    if row is None:
+        return None
+    return Answer(
+        row.tenant, row.key, row.request_hash, row.status, row.body.encode(), row.answered_at
+    )

@@ -1,0 +1,126 @@
+"""The tables. `events`, `payloads`, `objects` and `meta` are the record; the others are
+projections, which `rebuild` can drop and make again from it, and `answers`, which only remembers
+for a while what was answered to an idempotency key."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+
+__all__ = [
+    "SCHEMA_HEAD",
+    "answers",
+    "events",
+    "gates",
+    "meta",
+    "metadata",
+    "objects",
+    "payloads",
+    "runs",
+    "steps",
+    "streams",
+    "workflows",
+]
+
+SCHEMA_HEAD = "0001"
+"""The migration that `metadata` describes."""
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    # The leaf index in the log: commit order, from 0, without holes.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("events_by_stream", "stream", "seq", unique=True),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("next_seq", BigInteger, nullable=False),
+    Column("head", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("salt", Text),
+    Column("value", Text, nullable=False),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    # When the engine has to look at the run again (microseconds); null where only people bring it
+    # on. Written with its cause, so that no wake-up is lost in a crash.
+    Column("wake_at", BigInteger),
+    Column("doc", Text, nullable=False),
+    Index("runs_by_tenant", "tenant", "run_id"),
+    Index("runs_by_wake", "wake_at", sqlite_where=text("wake_at IS NOT NULL")),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("step_index", BigInteger, primary_key=True),
+    Column("doc", Text, nullable=False),
+)
+
+gates = Table(
+    "gates",
+    metadata,
+    Column("gate_id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("gates_by_run", "run_id"),
+    Index("gates_by_tenant", "tenant", "status"),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("workflow_id", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("registered_at", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("status", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+)

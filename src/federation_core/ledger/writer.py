@@ -1,0 +1,176 @@
+"""Group commit: one thread, one transaction for everything that waits.
+
+A commit begins as soon as the last one ended, with all that has gathered meanwhile; under load many
+runs share one disk flush, and alone a run waits for its own only. The event loop never waits for
+the disk: it hands over an append and gets a future.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from sqlalchemy import Connection, select, text
+
+from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
+from ..spine.envelope import Head
+from .append import Append
+from .bulk import write_rows
+from .database import Database, translated
+from .schema import answers, streams
+
+__all__ = ["Writer"]
+
+MAX_BATCH = 512
+"""Appends in one transaction: more would make the first of them wait for the last."""
+
+
+class _Job:
+    __slots__ = ("append", "error", "future")
+
+    def __init__(self, append: Append, future: "asyncio.Future[None]") -> None:
+        self.append = append
+        self.future = future
+        self.error: FederationError | None = None
+
+
+class Writer:
+    """Start it on a running event loop; `on_commit` is called there with every durable batch."""
+
+    def __init__(self, database: Database, on_commit: Callable[[list[Append]], None]) -> None:
+        self._database = database
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
+        self._closed = False
+        self.commits = 0
+        self._thread.start()
+
+    def submit(self, append: Append) -> "asyncio.Future[None]":
+        """Resolves when `append` is durable. Fails with `StaleAppend` where the stream has moved
+        on, `Conflict` where the idempotency key was taken meanwhile, `LedgerUnavailable` where
+        nothing can be written; in each case nothing of `append` was stored."""
+        if self._closed:
+            raise LedgerUnavailable("The ledger is closed; nothing was written.")
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put(_Job(append, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            jobs, last = self._gather()
+            if jobs:
+                self._commit(jobs)
+                self._loop.call_soon_threadsafe(self._tell, jobs)
+            if last:
+                return
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        job = self._queue.get()
+        jobs: list[_Job] = []
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) >= MAX_BATCH or self._queue.empty():
+                return jobs, False
+            job = self._queue.get()
+        return jobs, True
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            with translated(), self._database.writer.begin() as connection:
+                _refuse_stale(connection, jobs)
+                _write(connection, [j.append for j in jobs if j.error is None])
+            self.commits += 1
+        except FederationError as e:
+            for job in jobs:
+                job.error = job.error or e
+        except Exception as e:  # a bug must not end the thread that everybody waits for
+            failure = LedgerUnavailable(f"The ledger could not write: {type(e).__name__}: {e}.")
+            failure.__cause__ = e
+            for job in jobs:
+                job.error = job.error or failure
+
+    def _tell(self, jobs: list[_Job]) -> None:
+        self._on_commit([j.append for j in jobs if j.error is None])
+        for job in jobs:
+            if job.future.done():
+                continue
+            if job.error is None:
+                job.future.set_result(None)
+            else:
+                job.future.set_exception(job.error)
+
+
+def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
+    """Mark the jobs whose stream is not where they think, and those whose key is taken."""
+    names = list({j.append.stream for j in jobs})
+    found = connection.execute(
+        select(streams.c.stream, streams.c.next_seq, streams.c.head).where(
+            streams.c.stream.in_(names)
+        )
+    )
+    heads = {row.stream: Head(row.next_seq, row.head) for row in found}
+    for job in jobs:
+        append = job.append
+        if not append.events:
+            continue
+        head = heads.get(append.stream, Head())
+        if head != append.base:
+            job.error = StaleAppend(
+                f"{append.stream} is at {head.seq}, not at {append.base.seq}.",
+                stream=append.stream,
+            )
+        elif append.answer is not None and _is_taken(connection, append):
+            job.error = Conflict("This idempotency key was used meanwhile.", code="key_taken")
+        else:
+            heads[append.stream] = append.head
+
+
+def _is_taken(connection: Connection, append: Append) -> bool:
+    answer = append.answer
+    if answer is None:
+        return False
+    query = select(answers.c.key).where(
+        answers.c.tenant == answer.tenant, answers.c.key == answer.key
+    )
+    return connection.execute(query).first() is not None
+
+
+_LAST = text("SELECT max(position) FROM events")
+
+
+def _write(connection: Connection, appends: list[Append]) -> None:
+    last = connection.execute(_LAST).scalar()
+    position = 0 if last is None else int(last) + 1
+    tables: dict[str, list[tuple[object, ...]]] = {"events": [], "payloads": [], "objects": []}
+    heads: dict[str, tuple[object, ...]] = {}
+    for append in appends:
+        for event in append.events:
+            tables["events"].append(
+                (position, event.stream, event.seq, event.type, event.hash, event.body.decode())
+            )
+            position += 1
+        if append.events:
+            head = append.head
+            heads[append.stream] = (append.stream, head.seq, head.hash, append.tenant)
+        tables["payloads"].extend(
+            (append.stream, p.hash, p.salt, p.value.decode()) for p in append.payloads
+        )
+        tables["objects"].extend(append.objects.items())
+        for name, rows in append.rows.items():
+            tables.setdefault(name, []).extend(rows)
+        if append.answer is not None:
+            a = append.answer
+            row = (a.tenant, a.key, a.request_hash, a.status, a.body.decode(), a.answered_at)
+            tables.setdefault("answers", []).append(row)
+    tables["streams"] = list(heads.values())
+    for name, rows in tables.items():
+        write_rows(connection, name, rows)
