@@ -14,14 +14,16 @@ _SEVERITY: dict[PolicyMode, int] = {"loose": 0, "strict": 1}
 
 
 class Governor:
-    """The active bundle of each tenant. A tenant without one is denied everything.
+    """The active bundle of each tenant; one that never activated any has the default tenant's.
+    Where there is none, everything is denied.
 
     A run in strict mode under a loose bundle is put to the shipped strict bundle as well, and the
     more restrictive answer decides: a caller may tighten a mode, never loosen it.
     """
 
-    def __init__(self) -> None:
-        self._active: dict[str, Bundle] = {}
+    def __init__(self, default_tenant: str) -> None:
+        self._default = default_tenant
+        self._active: dict[str, Bundle | None] = {}
         self._strict = load_bundle(shipped_bundle("strict"))
 
     def activate(self, tenant: str, bundle: Bundle) -> None:
@@ -29,10 +31,11 @@ class Governor:
 
     def deactivate(self, tenant: str) -> None:
         """Nothing is allowed for `tenant` until a bundle is activated."""
-        self._active.pop(tenant, None)
+        self._active[tenant] = None
 
     def bundle(self, tenant: str) -> Bundle | None:
-        return self._active.get(tenant)
+        """The bundle that decides for `tenant`."""
+        return self._active.get(tenant if tenant in self._active else self._default)
 
     @property
     def strict(self) -> Bundle:
@@ -41,14 +44,14 @@ class Governor:
 
     def mode(self, tenant: str, wanted: PolicyMode | None = None) -> PolicyMode:
         """The tenant's mode, or the stricter `wanted`."""
-        bundle = self._active.get(tenant)
+        bundle = self.bundle(tenant)
         own: PolicyMode = bundle.mode if bundle else "strict"
         if wanted is None:
             return own
         return max(own, wanted, key=_SEVERITY.__getitem__)
 
     def _asked(self, tenant: str, mode: PolicyMode) -> list[Bundle]:
-        bundle = self._active.get(tenant)
+        bundle = self.bundle(tenant)
         if bundle is None:
             return []
         tightened = _SEVERITY[mode] > _SEVERITY[bundle.mode]

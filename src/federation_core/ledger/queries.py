@@ -21,6 +21,8 @@ __all__ = [
     "object_text",
     "payloads_of",
     "pending_gates",
+    "policy_streams",
+    "receipt_hashes",
     "run_of_gate",
     "run_row",
     "setting",
@@ -29,6 +31,16 @@ __all__ = [
     "workflow_row",
     "workflow_rows",
 ]
+
+RECEIPTED = (
+    "FC-STEP-002",
+    "FC-STEP-003",
+    "FC-GATE-002",
+    "FC-GATE-003",
+    "FC-GATE-004",
+    "FC-GATE-005",
+)
+"""Events that carry a receipt."""
 
 _run = msgspec.json.Decoder(RunDoc)
 _step = msgspec.json.Decoder(StepDoc)
@@ -88,6 +100,32 @@ def payloads_of(c: Connection, stream: str, hashes: list[str]) -> dict[str, Payl
 
 def object_text(c: Connection, digest: str) -> str | None:
     return c.execute(select(objects.c.body).where(objects.c.hash == digest)).scalar()
+
+
+class _Receipted(msgspec.Struct):
+    class _Data(msgspec.Struct):
+        receipt_hash: str
+
+    data: _Data
+
+
+_receipted = msgspec.json.Decoder(_Receipted)
+
+
+def receipt_hashes(c: Connection, stream: str) -> list[str]:
+    """The chain of receipts in a run's stream, in order."""
+    query = (
+        select(events.c.body)
+        .where(events.c.stream == stream, events.c.type.in_(RECEIPTED))
+        .order_by(events.c.seq)
+    )
+    return [_receipted.decode(body).data.receipt_hash for body in c.execute(query).scalars()]
+
+
+def policy_streams(c: Connection) -> list[tuple[str, str]]:
+    """(stream, tenant) of every tenant that ever activated a bundle."""
+    query = select(streams.c.stream, streams.c.tenant).where(streams.c.stream.like("policy:%"))
+    return [(row.stream, row.tenant) for row in c.execute(query)]
 
 
 def run_row(c: Connection, tenant: str, run_id: str) -> RunDoc | None:

@@ -72,7 +72,7 @@ def _is_plain(value: Any) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -MAX_INT <= value <= MAX_INT
+        return bool(-MAX_INT <= value <= MAX_INT)
     if kind is dict:
         return all(type(k) is str and k.isascii() and _is_plain(v) for k, v in value.items())
     if kind is list:

@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Hole", "Names", "Token", "names", "split_template", "tokens"]
+__all__ = ["MAX_SOURCE", "Hole", "Names", "Token", "names", "split_template", "tokens"]
+
+MAX_SOURCE = 4096
+"""Characters of one expression. Scanning stops there, so that no text makes it slow."""
 
 BUILDING_MACROS = frozenset({"map", "filter"})
 """They copy their result at each element, so that n elements cost n² copies."""
@@ -60,9 +63,9 @@ class Names(NamedTuple):
 
 
 def tokens(text: str, start: int = 0) -> Iterator[Token]:
-    """Tokens from `start` on, without blanks and comments. Takes any text: what is no token of
-    CEL comes out as marks."""
-    for match in _TOKEN.finditer(text, start):
+    """Tokens of `MAX_SOURCE` characters from `start` on, without blanks and comments. Takes any
+    text: what is no token of CEL comes out as marks."""
+    for match in _TOKEN.finditer(text, start, start + MAX_SOURCE + 1):
         kind = match.lastgroup or "mark"
         if kind != "space":
             yield Token(kind, match[0], match.end())

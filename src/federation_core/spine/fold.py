@@ -105,12 +105,14 @@ def _covered(run: Run, event: Event, data: PolicyEvaluated) -> None:
     about = (data.action, data.step_id, data.subject_hash)
     flags = data.flags if data.decision == "allow" else ()
     for gate_id in data.covered_by:
-        gate = run.gates.get(gate_id)
-        fresh = gate is not None and gate_id not in run.spent
-        covers = fresh and any(gate.answers(flag, *about) for flag in flags)
-        require(covers, event, f"gate {gate_id} does not cover it")
+        require(gate_id in run.gates, event, f"there is no gate {gate_id}")
+        require(gate_id not in run.spent, event, f"gate {gate_id} was used already")
+    gates = [run.gates[gate_id] for gate_id in data.covered_by]
+    for gate in gates:
+        covers = any(gate.answers(flag, *about) for flag in flags)
+        require(covers, event, f"gate {gate.gate_id} does not cover it")
     for flag in flags:
-        covered = any(run.gates[gate_id].answers(flag, *about) for gate_id in data.covered_by)
+        covered = any(gate.answers(flag, *about) for gate in gates)
         require(covered, event, f"its flag {flag.rule} is not covered")
     if data.step_id is None:
         run.spent.update(dict.fromkeys(data.covered_by))

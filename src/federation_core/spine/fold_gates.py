@@ -70,14 +70,16 @@ def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
         full = len(approvals) >= gate.quorum
         expected = "approved" if full else "pending"
         require(data.gate_status == expected, event, f"{len(approvals)} of {gate.quorum} approved")
+        agreed = input_hash is None or gate.input_hash in (None, input_hash)
+        require(agreed, event, "an earlier approval came with another input")
         gate = msgspec.structs.replace(gate, approvals=approvals)
     gate = msgspec.structs.replace(gate, input_hash=input_hash or gate.input_hash)
-    _receipted(run, event, gate, data, data.decision, data.gate_status, input_hash)
+    _receipted(run, event, gate, data, data.gate_status)
     _close(run, event, gate, data.gate_status, data.receipt_hash)
 
 
 def _entitled(run: Run, event: Event, gate: Gate) -> None:
-    """As far as events tell: who acts stands in them, the roles that their token asserted do not."""
+    """As far as events tell: who acts stands in them, the roles that a token asserted do not."""
     by_role = any(approver.startswith("role:") for approver in gate.required_approvers)
     named = not gate.required_approvers or event.actor in gate.required_approvers
     require(named or by_role, event, f"the gate does not ask {event.actor}")
@@ -90,7 +92,7 @@ def _expired(run: Run, event: Event, data: GateExpired) -> None:
     gate = _open(run, event, data)
     due = gate.expires_at is not None and event.at >= gate.expires_at
     require(due, event, "the gate is not due")
-    _receipted(run, event, gate, data, "expired", "expired")
+    _receipted(run, event, gate, data, "expired")
     _close(run, event, gate, "expired", data.receipt_hash)
 
 
@@ -100,28 +102,20 @@ def _bypassed(run: Run, event: Event, data: GateBypassed) -> None:
     require(gate.expires_at is None or event.at < gate.expires_at, event, "the gate had expired")
     require(bool(data.reason.strip()), event, "an emergency has a reason")
     require_allow(run, event, "gate.bypass", gate.gate_id)
-    _receipted(run, event, gate, data, "bypassed", "bypassed")
+    _receipted(run, event, gate, data, "bypassed")
     _close(run, event, gate, "bypassed", data.receipt_hash)
 
 
-def _receipted(
-    run: Run,
-    event: Event,
-    gate: Gate,
-    data: Any,
-    decision: str,
-    status: str,
-    input_hash: str | None = None,
-) -> None:
+def _receipted(run: Run, event: Event, gate: Gate, data: Any, status: str) -> None:
     facts = gate_receipt(
         run,
         gate,
         actor=Actor(event.actor, via=event.via),
-        decision=decision,
+        decision=getattr(data, "decision", status),
         status=status,
         at=event.at,
-        input_hash=input_hash,
-        decision_hash=None if status == "expired" else event.prev,
+        input_hash=getattr(data, "input_hash", None),
+        decision_hash=None if isinstance(data, GateExpired) else event.prev,
     )
     take_receipt(run, event, data.receipt, data.receipt_hash, facts)
 

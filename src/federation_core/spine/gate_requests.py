@@ -62,12 +62,16 @@ def ask_for_flags(
     step_id: str | None,
     subject_hash: str | None,
 ) -> None:
-    """One gate for each distinct requirement among the flags that no passed gate answers: who may
-    approve one of them need not be who may approve another."""
-    gates = [g for g in turn.run.gates.values() if g.gate_id not in turn.run.spent]
+    """One gate for each distinct requirement among the flags that no gate, passed or still open,
+    is about: who may approve one of them need not be who may approve another."""
+    gates = [
+        g
+        for g in turn.run.gates.values()
+        if g.is_open or (g.is_passed and g.gate_id not in turn.run.spent)
+    ]
     groups: dict[Any, list[Flag]] = {}
     for flag in flags:
-        if not any(g.answers(flag, action, step_id, subject_hash) for g in gates):
+        if not any(g.asks(flag, action, step_id, subject_hash) for g in gates):
             groups.setdefault(flag.requirement, []).append(flag)
     what = step_id or action
     for (approvers, quorum, expires_s), group in groups.items():

@@ -61,11 +61,14 @@ class Gate(msgspec.Struct, frozen=True):
         return self.status in ("rejected", "expired")
 
     def answers(self, flag: Flag, action: str, step_id: str | None, subject: str | None) -> bool:
-        """Whether this gate's passing covers `flag`: the same rule, about the same thing, and
-        asking for the same people."""
+        """Whether this gate's passing covers `flag`."""
+        return self.is_passed and self.asks(flag, action, step_id, subject)
+
+    def asks(self, flag: Flag, action: str, step_id: str | None, subject: str | None) -> bool:
+        """Whether this gate is about `flag`: the same rule, about the same thing, and asking for
+        the same people."""
         return (
-            self.is_passed
-            and self.action == action
+            self.action == action
             and self.step_id == step_id
             and self.subject_hash == subject
             and flag.rule in self.covers

@@ -47,12 +47,17 @@ def answer(turn: Turn, command: AnswerGate) -> None:
             f"{gate.quorum} different people must.",
             code="already_answered",
         )
-    differs = gate.input_hash and command.input_hash and gate.input_hash != command.input_hash
-    if command.approve and command.with_input and differs:
+    given = _input(command)
+    if command.approve and gate.input_hash and given and given != gate.input_hash:
         raise Conflict(
             "An earlier approval of this gate came with another input; approve without an input "
             "to agree to that one, or reject.",
             code="input_differs",
+        )
+    if command.approve and gate.gate_type == "in_doubt" and not given:
+        raise Conflict(
+            "This gate asks what happened to a step; approve it with an input that says so.",
+            code="input_required",
         )
     if command.decision.decision != "allow":
         raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
@@ -62,13 +67,17 @@ def answer(turn: Turn, command: AnswerGate) -> None:
     _emit_answer(turn, gate, command, event)
 
 
+def _input(command: AnswerGate) -> str | None:
+    return command.input_hash if command.with_input else None
+
+
 def _emit_answer(turn: Turn, gate: Gate, command: AnswerGate, decided: Event) -> None:
     decision: Literal["approved", "rejected"] = "approved" if command.approve else "rejected"
     full = len(gate.approvals) + 1 >= gate.quorum
     status: Literal["pending", "approved", "rejected"] = (
         "rejected" if not command.approve else "approved" if full else "pending"
     )
-    input_hash = command.input_hash if command.with_input else None
+    input_hash = _input(command)
     receipt = gate_receipt(
         turn.run,
         gate,

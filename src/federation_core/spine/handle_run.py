@@ -91,7 +91,7 @@ def _must_be(turn: Turn, status: RunStatus) -> None:
         gates = f" and waits at gate {', '.join(run.open_gates)}" if run.open_gates else ""
         failing = f" and is failing: {run.doomed.reason}" if run.doomed else ""
         raise Conflict(
-            f"The run is {run.status}{gates}{failing}; it should be {status}, with nothing pending.",
+            f"The run is {run.status}{gates}{failing}; it should be {status} and not waiting.",
             code="invalid_transition",
         )
 

@@ -81,7 +81,7 @@ def _must_run(turn: Turn) -> None:
     run = turn.run
     if run.status != "running" or run.doomed is not None:
         gates = ", ".join(run.open_gates)
-        waiting = f", waiting at gate {gates}" if gates else ""
+        waiting = f", waiting at gate {gates}" if gates else " and failing" if run.doomed else ""
         raise Conflict(
             f"The run is {run.status}{waiting}; steps start only while it is running.",
             code="run_not_running",

@@ -31,8 +31,8 @@ class Run:
     `doomed` is set by a denied or failed step or a refused gate. `spent` are gates whose approval
     of a change of status was used: it lets one change through, not every later one. `cleared` is
     the last allow that was not about a step (event hash, action, gate, actor): what it lets happen
-    is the next event or nothing. `ready` (step ids) and the counters are kept beside the steps, so that what may happen next costs the same in
-    a run of ten steps and of ten thousand.
+    is the next event or nothing. `ready` (step ids) and the counters are kept beside the steps, so
+    that what may happen next costs the same in a run of ten steps and of ten thousand.
     """
 
     __slots__ = (

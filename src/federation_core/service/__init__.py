@@ -1,0 +1,28 @@
+"""The use cases: `FederationCore`, what it is asked, and what it answers."""
+
+from .call import Call, Key
+from .core import FederationCore
+from .requests import (
+    AnswerGateRequest,
+    BypassRequest,
+    ChangeStatusRequest,
+    CreateRunRequest,
+    RecordStepRequest,
+    RegisterRequest,
+    RequestGateRequest,
+    ResumeRequest,
+)
+
+__all__ = [
+    "AnswerGateRequest",
+    "BypassRequest",
+    "Call",
+    "ChangeStatusRequest",
+    "CreateRunRequest",
+    "FederationCore",
+    "Key",
+    "RecordStepRequest",
+    "RegisterRequest",
+    "RequestGateRequest",
+    "ResumeRequest",
+]

@@ -1,0 +1,145 @@
+"""`FederationCore`: the only door. What the API, the CLI and a Python program do goes through it.
+
+async with FederationCore.open("data") as fc:
+    call = fc.call("alice")
+    await fc.workflows.register(call, RegisterRequest(workflow_yaml=text))
+    answer = await fc.runs.create(call, CreateRunRequest(workflow_id="refund"))
+    await fc.runs.wait(call, answer.run.run_id, 10)
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from ..engine.driver import Driver
+from ..engine.governor import Governor
+from ..engine.live import LiveRuns
+from ..engine.local import LocalEngine
+from ..engine.ports import Clock, NewId, new_id, system_clock
+from ..executors import Executors
+from ..identity import ALL_SCOPES, Caller
+from ..ledger import Ledger
+from ..ledger.exclusive import Exclusive
+from ..spine.actor import Actor
+from ..spine.decision import PolicyMode
+from .answers import Answers
+from .call import Call
+from .gates import Gates
+from .parts import Parts
+from .policies import Policies
+from .requests import RegisterRequest
+from .runs import Runs
+from .steps import Steps
+from .workflows import Workflows
+
+__all__ = ["FederationCore"]
+
+
+class FederationCore:
+    """The use cases, by what they are about. Make one with `open`."""
+
+    def __init__(self, parts: Parts, engine: LocalEngine) -> None:
+        self._parts = parts
+        self._engine = engine
+        self.runs = Runs(parts)
+        self.steps = Steps(parts)
+        self.gates = Gates(parts)
+        self.workflows = Workflows(parts)
+        self.policies = Policies(parts)
+        self.answers = Answers(parts)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        data_dir: str | Path,
+        *,
+        database: Path | None = None,
+        policy_dir: Path | None = None,
+        shipped_policy: str = "strict",
+        workflow_dir: Path | None = None,
+        tenant: str = "default",
+        http_allow: Iterable[str] = (),
+        python_allow: Iterable[str] = (),
+        require_registration: bool = False,
+        clock: Clock = system_clock,
+        new_id: NewId = new_id,
+    ) -> AsyncIterator["FederationCore"]:
+        """Open the system in `data_dir` (made where it is missing) on the running event loop, and
+        take up the runs that were under way.
+
+        Raises `OperatorError` where another process uses the directory, `SettingsError` for a
+        policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
+        """
+        folder = Path(data_dir)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(Exclusive(folder))
+            ledger = await Ledger.open(database or folder / "fedcore.db")
+            stack.push_async_callback(ledger.close)
+            executors = Executors.build(python_allow=python_allow, http_allow=http_allow)
+            stack.push_async_callback(executors.aclose)
+            governor = Governor(tenant)
+            runs = LiveRuns(ledger)
+            driver = Driver(ledger, runs, governor, executors, clock=clock, new_id=new_id)
+            engine = LocalEngine(driver, ledger, clock)
+            stack.push_async_callback(engine.close)
+            parts = Parts(
+                ledger=ledger,
+                runs=runs,
+                governor=governor,
+                engine=engine,
+                clock=clock,
+                new_id=new_id,
+                default_tenant=tenant,
+                require_registration=require_registration,
+            )
+            core = cls(parts, engine)
+            await core.policies.restore(policy_dir, shipped_policy)
+            if workflow_dir is not None:
+                await core._register_folder(workflow_dir)
+            await engine.start()
+            yield core
+
+    async def _register_folder(self, folder: Path) -> None:
+        call = self.call("system", kind="system")
+        for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+            request = RegisterRequest(workflow_yaml=path.read_text(encoding="utf-8"))
+            await self.workflows.register(call, request, source=str(path))
+
+    def call(
+        self,
+        actor_id: str,
+        *,
+        tenant: str | None = None,
+        roles: Iterable[str] = (),
+        kind: str = "service",
+        mode: PolicyMode | None = None,
+        correlation_id: str | None = None,
+    ) -> Call:
+        """A call by somebody whom this process trusts: every scope, and the roles given."""
+        tenant = tenant or self._parts.default_tenant
+        caller = Caller(
+            actor=Actor(actor_id, kind, tuple(roles)),
+            tenant=tenant,
+            scopes=ALL_SCOPES,
+            token_id="in-process",  # noqa: S106 (a name, not a secret)
+        )
+        return Call(
+            caller=caller,
+            correlation_id=correlation_id or f"t:{tenant}|c:{self._parts.new_id()}",
+            mode=mode,
+        )
+
+    @property
+    def default_tenant(self) -> str:
+        return self._parts.default_tenant
+
+    @property
+    def driving(self) -> int:
+        """Managed runs that are being driven now."""
+        return self._engine.driving
+
+    @property
+    def commits(self) -> int:
+        """Ledger transactions since the start."""
+        return self._parts.ledger.commits

@@ -1,0 +1,119 @@
+"""What every use case works with, and the few moves that all of them make."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from ..engine.governor import Governor
+from ..engine.live import LiveRun, LiveRuns
+from ..engine.ports import Clock, Engine, NewId
+from ..engine.sealing import seal_payload
+from ..errors import Forbidden, NotFound
+from ..ledger import Ledger, Payload
+from ..ledger.documents import gate_doc, run_doc, step_doc
+from ..spine.canonical import check_value
+from ..spine.commands import Command, RecordRefusal
+from ..spine.handle import handle
+from ..spine.turn import Turn
+from .call import Call
+from .log_entries import log_entry
+from .views import Gate, LogEntry, Run, Step, gate_view, run_view
+
+__all__ = ["Parts", "Visit"]
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The wired system below the use cases."""
+
+    ledger: Ledger
+    runs: LiveRuns
+    governor: Governor
+    engine: Engine
+    clock: Clock
+    new_id: NewId
+    default_tenant: str
+    require_registration: bool
+
+    @asynccontextmanager
+    async def visit(self, call: Call, run_id: str) -> AsyncIterator["Visit"]:
+        """One caller's turn at a run of theirs, alone with it. Raises `NotFound` for a run that is
+        not there, or is another tenant's."""
+        async with self.runs.hold(run_id) as live:
+            visit = Visit(self, call, live)
+            if live.run.tenant != call.tenant:
+                raise NotFound(f"There is no run {run_id}.", code="run_not_found")
+            yield visit
+
+
+class Visit:
+    """A turn of `call` at the run that `live` holds."""
+
+    def __init__(self, parts: Parts, call: Call, live: LiveRun) -> None:
+        self.parts = parts
+        self.call = call
+        self.live = live
+        self.run = live.run
+        self.payloads: list[Payload] = []
+        self.turn = Turn(
+            live.run,
+            actor=call.actor,
+            now=parts.clock(),
+            new_id=parts.new_id,
+            log=parts.ledger.log,
+        )
+
+    def keep(self, value: Any, path: str = "") -> str:
+        """Store a payload with this turn; returns its hash. Raises `InvalidInput` for a value that
+        the ledger cannot hold, naming where under `path`."""
+        check_value(value, path)
+        payload = seal_payload(value)
+        self.payloads.append(payload)
+        self.live.values[payload.hash] = value
+        return payload.hash
+
+    async def handle(self, command: Command, refusal: RecordRefusal) -> None:
+        """Put `command` to the run. Where the actor may not do it, `refusal` is written to the log
+        with the reason before the error goes on to the caller."""
+        try:
+            handle(self.turn, command)
+        except Forbidden as e:
+            await self.record(refusal, e)
+            raise
+
+    async def record(self, refusal: RecordRefusal, error: Forbidden | NotFound) -> None:
+        """Write down an attempt that was refused."""
+        told = msgspec.structs.replace(refusal, code=error.error_code, reason=error.detail)
+        handle(self.turn, told)
+        await self.live.commit(self.turn)
+
+    async def commit(self, status: int = 0, view: Any = None) -> None:
+        """Make the turn durable, with the answer `view` where the call has an idempotency key,
+        and wake the engine."""
+        answer = self.call.answer(status, view, self.turn.now) if status else None
+        await self.live.commit(self.turn, self.payloads, answer)
+        if self.run.is_managed or self.run.open_gates:
+            self.parts.engine.wake(self.run.run_id)
+
+    async def load(self, hashes: Iterable[str | None]) -> None:
+        await self.live.load(hashes)
+
+    async def run_view(self) -> Run:
+        """The run as this turn leaves it."""
+        doc = run_doc(self.run)
+        await self.live.load([doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash])
+        return run_view(doc, self.live.values | self.turn.values, list(self.run.receipts))
+
+    async def gate_view(self, gate_id: str) -> Gate:
+        doc = gate_doc(self.run, self.run.gates[gate_id])
+        if doc.input_schema_hash not in self.turn.values:
+            await self.live.load([doc.input_schema_hash])
+        return gate_view(doc, self.live.values | self.turn.values)
+
+    def step_view(self, step_id: str) -> Step:
+        return step_doc(self.run.steps[step_id])
+
+    def new_logs(self) -> list[LogEntry]:
+        """The log entries of this turn."""
+        return [log_entry(event) for event in self.turn.events]

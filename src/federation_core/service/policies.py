@@ -1,0 +1,166 @@
+"""Which policy bundle decides, now and before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..errors import FederationError, InvalidInput, SettingsError
+from ..ledger import Append, queries
+from ..policy import Bundle, load_bundle, read_bundle_folder, shipped_bundle
+from ..spine.actor import SYSTEM, Actor
+from ..spine.canonical import canonical, sha256
+from ..spine.envelope import Event, Head, decode
+from .call import Call
+from .parts import Parts
+from .records import Record, allowed, append_record, policy_record
+
+__all__ = ["Activation", "Policies"]
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that a tenant activated; the last one decides."""
+
+    bundle_id: str
+    version: str
+    bundle_hash: str
+    mode: str
+    source: str
+    activated_by: str
+    activated_at: str
+    active: bool
+
+
+class Policies:
+    """`fc.policies`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def restore(self, configured: Path | None, shipped: str) -> None:
+        """At start: load what each tenant has activated, and for the default tenant activate what
+        the settings name, where they name something new since the last time they did.
+
+        A stored bundle that is not what its hash says leaves its tenant without policy: everything
+        is denied, and the log says why.
+        """
+        parts, ledger = self._parts, self._parts.ledger
+        for stream, tenant in await ledger.read(queries.policy_streams):
+            history = await self._history(stream)
+            if not history:
+                continue
+            try:
+                parts.governor.activate(tenant, await self._load(history[-1]["bundle_hash"]))
+            except FederationError as e:
+                parts.governor.deactivate(tenant)
+                structlog.get_logger().error("policy_unusable", tenant=tenant, why=e.detail)
+        tenant = parts.default_tenant
+        files = shipped_bundle(shipped) if configured is None else read_bundle_folder(configured)
+        bundle = load_bundle(files)
+        told = [a for a in await self._history(f"policy:{tenant}") if a["source"] == "settings"]
+        if not told or told[-1]["bundle_hash"] != bundle.bundle_hash:
+            await self._activate(tenant, SYSTEM, bundle, "settings", [])
+
+    async def activate(self, call: Call, files: Mapping[str, str]) -> Activation:
+        """Make a bundle the one that decides, from the next decision on. The bundle that decides
+        now must allow it. Raises `InvalidInput` with everything that is wrong with the bundle."""
+        call.caller.require("policy:write")
+        try:
+            bundle = load_bundle({name: text.encode() for name, text in files.items()})
+        except SettingsError as e:
+            raise InvalidInput(e.detail, code="bundle_invalid", errors=e.errors) from e
+        governor = self._parts.governor
+        decision = governor.decide(
+            call.actor,
+            call.tenant,
+            "policy.activate",
+            mode=governor.mode(call.tenant, call.mode),
+            workflow_id="policy",
+            step_id=None,
+            context={
+                "input": {"bundle_id": bundle.bundle_id, "bundle_hash": bundle.bundle_hash},
+                "now": self._parts.clock() // 1_000_000,
+            },
+        )
+        record = policy_record(decision, "policy.activate")
+        if decision.decision != "allow":
+            refusal: dict[str, Any] = {
+                "attempted": "policy.activate",
+                "refusal_code": "policy_denied",
+                "reason": decision.reason,
+            }
+            await self._append(call.tenant, call.actor, [record, ("FC-AUTH-001", refusal)], {})
+            allowed(decision)
+        await self._activate(call.tenant, call.actor, bundle, "api", [record])
+        return (await self.history(call))[-1]
+
+    async def history(self, call: Call) -> list[Activation]:
+        """Every activation of the tenant, the oldest first."""
+        call.caller.require("workflow:read")
+        tenant = call.tenant
+        history = await self._history(f"policy:{tenant}")
+        if not history:
+            history = await self._history(f"policy:{self._parts.default_tenant}")
+        bundle = self._parts.governor.bundle(tenant)
+        usable = bundle is not None
+        last = len(history) - 1
+        return [
+            msgspec.convert(a | {"active": usable and i == last}, Activation)
+            for i, a in enumerate(history)
+        ]
+
+    async def _activate(
+        self, tenant: str, actor: Actor, bundle: Bundle, source: str, before: list[Record]
+    ) -> None:
+        texts = {sha256(data): data.decode() for data in bundle.files.values()}
+        manifest = canonical({"files": {n: sha256(d) for n, d in bundle.files.items()}}).decode()
+        data = {
+            "bundle_id": bundle.bundle_id,
+            "version": bundle.version,
+            "bundle_hash": bundle.bundle_hash,
+            "mode": bundle.mode,
+            "source": source,
+        }
+        objects = texts | {bundle.bundle_hash: manifest}
+        await self._append(tenant, actor, [*before, ("FC-POLICY-002", data)], objects)
+        self._parts.governor.activate(tenant, bundle)
+
+    async def _append(
+        self, tenant: str, actor: Actor, records: list[Record], objects: dict[str, str]
+    ) -> None:
+        def build(events: list[Event]) -> Append:
+            return Append("", tenant, Head(), events, objects=objects)
+
+        await append_record(
+            self._parts,
+            stream=f"policy:{tenant}",
+            tenant=tenant,
+            actor=actor,
+            records=records,
+            build=build,
+        )
+
+    async def _history(self, stream: str) -> list[dict[str, Any]]:
+        bodies = await self._parts.ledger.read(queries.bodies, stream, type_="FC-POLICY-002")
+        events = [decode(body, {}) for body in bodies]
+        raw = [msgspec.json.decode(body) for body in bodies]
+        return [
+            event.data | {"activated_by": event.actor, "activated_at": wire["at"]}
+            for event, wire in zip(events, raw, strict=True)
+        ]
+
+    async def _load(self, digest: str) -> Bundle:
+        """The stored bundle of this hash. Raises `IntegrityError` where it is not."""
+        ledger = self._parts.ledger
+        manifest = await ledger.read(queries.object_text, digest)
+        if manifest is None:
+            raise SettingsError(f"The policy bundle {digest} is missing from the ledger.")
+        files: dict[str, bytes] = {}
+        for name, file_hash in msgspec.json.decode(manifest)["files"].items():
+            text = await ledger.read(queries.object_text, file_hash)
+            if text is None:
+                raise SettingsError(f"The file {name} of policy bundle {digest} is missing.")
+            files[name] = text.encode()
+        return load_bundle(files, expected_hash=digest)

@@ -1,0 +1,286 @@
+"""What the system is told at its start, and who said so.
+
+Each setting comes from the command line, else from its environment variable (`FEDCORE_<NAME>`),
+else from `fedcore.toml` in the data directory (`<name> = …`), else it has its default.
+"""
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import FederationError, SettingsError
+from .executors.allow import HostPattern
+from .executors.python import check_prefix
+from .identity.ids import check_tenant
+
+__all__ = ["Origin", "Settings", "load_settings"]
+
+Origin = Literal["command line", "environment", "file", "default"]
+
+_FILE = "fedcore.toml"
+_SECRETS = frozenset({"secret_key"})
+_COMMAND_LINE_ONLY = frozenset({"dev"})
+_NOT_IN_FILE = _COMMAND_LINE_ONLY | {"data_dir"}
+_SQLITE = "sqlite:///"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, checked. Paths are absolute; `origins` says where each one came from.
+
+    `secret_key` is None where the server is to make and keep its own; `policy_dir` None stands for
+    the shipped `default_bundle`.
+    """
+
+    data_dir: Path
+    database_url: str
+    host: str
+    port: int
+    secret_key: str | None
+    policy_dir: Path | None
+    workflow_dir: Path | None
+    tenant: str
+    http_allow: tuple[str, ...]
+    python_allow: tuple[str, ...]
+    engine: str
+    restate_url: str | None
+    require_registration: bool
+    dev: bool
+    origins: dict[str, Origin]
+
+    @property
+    def default_bundle(self) -> Literal["strict", "loose"]:
+        """The shipped policy bundle that applies where `policy_dir` names none."""
+        return "loose" if self.dev else "strict"
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file of `database_url`."""
+        return Path(self.database_url.removeprefix(_SQLITE))
+
+    def describe(self) -> list[tuple[str, str, Origin]]:
+        """Name, value as text (secrets masked), origin; in the order of the fields."""
+        return [(name, self._shown(name), origin) for name, origin in self.origins.items()]
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        if value is None:
+            return "not set"
+        if name in _SECRETS:
+            return "********"
+        if isinstance(value, tuple):
+            return ", ".join(value) or "none"
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value, _ in self.describe())
+        return f"Settings({shown})"
+
+
+class _Refusal(ValueError):
+    """What a value must be instead; `load_settings` adds where it stood."""
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """A value as it was found, and the place as messages name it."""
+
+    value: Any
+    place: str
+    origin: Origin
+
+
+def load_settings(cli: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """`cli` holds fields of `Settings` by name; None means not given.
+
+    Raises `SettingsError` for the first value that cannot be used, naming its place and what would
+    be right, for a name that no setting has, and for a file that cannot be read.
+    """
+    for name in cli:
+        _check_known(name, "The command line")
+    data_dir = (
+        _parsed("data_dir", _find("data_dir", cli, environ, {})) or Path(".fedcore").absolute()
+    )
+    in_file = _read_file(data_dir / _FILE)
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for name in _PARSERS:
+        given = _find(name, cli, environ, in_file)
+        values[name] = _default(name, data_dir) if given is None else _parsed(name, given)
+        origins[name] = "default" if given is None else given.origin
+    settings = Settings(**values, origins=origins)
+    _check_together(settings)
+    return settings
+
+
+def _find(
+    name: str, cli: Mapping[str, Any], environ: Mapping[str, str], in_file: Mapping[str, Any]
+) -> _Given | None:
+    variable = f"FEDCORE_{name.upper()}"
+    if cli.get(name) is not None:
+        return _Given(cli[name], f"--{name.replace('_', '-')}", "command line")
+    if variable in environ and name not in _COMMAND_LINE_ONLY:
+        return _Given(environ[variable], variable, "environment")
+    if name in in_file:
+        return _Given(in_file[name], f"{name!r} in {_FILE}", "file")
+    return None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as e:  # tomllib's and the decoder's errors are ValueErrors
+        raise SettingsError(f"{path} cannot be read: {e}.") from e
+    for name in found:
+        _check_known(name, str(path))
+        if name in _NOT_IN_FILE:
+            raise SettingsError(f"{path} cannot set {name!r}; give it on the command line.")
+    return found
+
+
+def _check_known(name: str, place: str) -> None:
+    if name not in _PARSERS:
+        near = difflib.get_close_matches(name, _PARSERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_PARSERS)}."
+        raise SettingsError(f"{place} sets {name!r}, which is no setting; {hint}")
+
+
+def _parsed(name: str, given: _Given | None) -> Any:
+    if given is None:
+        return None
+    try:
+        return _PARSERS[name](given.value)
+    except _Refusal as e:
+        raise SettingsError(f"{given.place} {e}.", setting=name) from e
+    except FederationError as e:
+        raise SettingsError(f"{given.place} is refused: {e.detail}", setting=name) from e
+
+
+def _default(name: str, data_dir: Path) -> Any:
+    defaults: dict[str, Any] = {
+        "data_dir": data_dir,
+        "database_url": f"{_SQLITE}{data_dir / 'fedcore.db'}",
+        "host": "127.0.0.1",
+        "port": 9405,
+        "tenant": "default",
+        "http_allow": (),
+        "python_allow": (),
+        "engine": "local",
+        "require_registration": False,
+        "dev": False,
+    }
+    return defaults.get(name)
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.dev and not _is_loopback(settings.host):
+        raise SettingsError(
+            f"--dev believes every caller, so it listens on loopback only; {settings.host!r} is "
+            "not. Leave out --dev, or use the host 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Refusal("must be a text that is not empty")
+    return value
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(str(value) if isinstance(value, Path) else value)).expanduser().absolute()
+
+
+def _directory(value: Any) -> Path:
+    path = _path(value)
+    if not path.is_dir():
+        raise _Refusal(f"is {str(path)!r}; it must be a directory that exists")
+    return path
+
+
+def _database(value: Any) -> str:
+    """The URL is not repeated in messages: it may hold a password."""
+    url = _text(value)
+    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise _Refusal(
+            f"names PostgreSQL, which is not available in this version; use {_SQLITE}PATH"
+        )
+    path = url.removeprefix(_SQLITE)
+    if path == url or not path or "?" in path or path == ":memory:":
+        raise _Refusal(f"must read {_SQLITE}PATH, the path of a file")
+    return f"{_SQLITE}{Path(path).absolute()}"
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65_535:
+        raise _Refusal(f"is {value!r}; it must be a whole number from 1 to 65535")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise _Refusal(f"is {value!r}; it must be true or false")
+
+
+def _tenant(value: Any) -> str:
+    return check_tenant(_text(value))
+
+
+def _entries(check: Callable[[str], Any]) -> Callable[[Any], tuple[str, ...]]:
+    """Commas or a list; the empty text is the empty list, so that it can take a list back."""
+
+    def parse(value: Any) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            raise _Refusal(f"is {value!r}; it must be a list of texts, or one text with commas")
+        entries = tuple(part.strip() for part in parts if part.strip())
+        for entry in entries:
+            check(entry)
+        return entries
+
+    return parse
+
+
+def _engine(value: Any) -> str:
+    if value == "restate":
+        raise _Refusal("is 'restate', which is not available in this version; use 'local'")
+    if value != "local":
+        raise _Refusal(f"is {value!r}; it must be 'local'")
+    return "local"
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "data_dir": _path,
+    "database_url": _database,
+    "host": _text,
+    "port": _port,
+    "secret_key": _text,
+    "policy_dir": _directory,
+    "workflow_dir": _directory,
+    "tenant": _tenant,
+    "http_allow": _entries(HostPattern.parse),
+    "python_allow": _entries(check_prefix),
+    "engine": _engine,
+    "restate_url": _text,
+    "require_registration": _flag,
+    "dev": _flag,
+}

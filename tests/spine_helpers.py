@@ -1,0 +1,253 @@
+"""Builders for tests of the spine: decisions, workflows, people, and a run that can be driven."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from federation_core.spine.actions import (
+    Action,
+    Ask,
+    AskRun,
+    CloseGateStep,
+    Expire,
+    Finish,
+    Recover,
+    ResolveDoubt,
+    next_actions,
+)
+from federation_core.spine.actor import SYSTEM, Actor
+from federation_core.spine.commands import (
+    AnswerGate,
+    Command,
+    CompleteRun,
+    CompleteStep,
+    CreateRun,
+    ExpireGate,
+    ProposeStep,
+    RecoverStep,
+    StartRun,
+)
+from federation_core.spine.decision import Decision, Effect, Flag, PolicyMode
+from federation_core.spine.definition import (
+    ExpressionWork,
+    GateSpec,
+    Retry,
+    StepSpec,
+    StepType,
+    Workflow,
+)
+from federation_core.spine.envelope import Event, decode
+from federation_core.spine.events import RUN_EVENTS
+from federation_core.spine.fold import replay
+from federation_core.spine.handle import handle
+from federation_core.spine.run import Run
+from federation_core.spine.turn import Turn
+
+__all__ = [
+    "ALLOW",
+    "APPROVER_1",
+    "APPROVER_2",
+    "DENY",
+    "FLAG",
+    "FLAG_BOTH",
+    "FLAG_FIN",
+    "FLAG_OPS",
+    "INPUT",
+    "LOG",
+    "OFFICER",
+    "OTHER_INPUT",
+    "OUTPUT",
+    "ROLES",
+    "START",
+    "STARTER",
+    "STRANGER",
+    "TENANT",
+    "Life",
+    "benign",
+    "birth",
+    "decided",
+    "fork",
+    "gate_step",
+    "step",
+    "view",
+    "workflow",
+]
+
+LOG = "federation-core/test"
+TENANT = "t"
+START = 1_795_435_200_000_000
+"""2026-11-23T12:00:00Z in microseconds."""
+
+INPUT, OTHER_INPUT, OUTPUT = "a" * 64, "b" * 64, "c" * 64
+
+STARTER = Actor("starter", kind="person", roles=("fin",), via="gateway")
+APPROVER_1 = Actor("approver_1", kind="person", roles=("fin",))
+APPROVER_2 = Actor("approver_2", kind="person", roles=("fin",), via="console")
+OFFICER = Actor("officer", kind="person", roles=("ops",))
+STRANGER = Actor("stranger", kind="person")
+ROLES = {a.actor_id: frozenset(a.roles) for a in (STARTER, APPROVER_1, APPROVER_2, OFFICER)}
+"""Who holds which role: what the events do not tell."""
+
+
+def decided(effect: Effect, *flags: Flag, **facts: Any) -> Decision:
+    """A decision as policy would make it."""
+    plain: dict[str, Any] = {
+        "reason": f"it is {effect}",
+        "policy_id": "test",
+        "policy_hash": "d" * 64,
+        "tier": "0",
+        "rules_triggered": tuple(f.rule for f in flags) or ("base",),
+        "request_hash": "e" * 64,
+        "duration_us": 40,
+    }
+    return Decision(effect, **(plain | facts), flags=flags)
+
+
+FLAG = Flag("large", approvers=("role:fin",), expires_s=3600)
+ALLOW, DENY = decided("allow"), decided("deny")
+FLAG_FIN = decided("flag", FLAG)
+FLAG_OPS = decided("flag", Flag("odd", approvers=("role:ops",)))
+FLAG_BOTH = decided("flag", *FLAG_FIN.flags, *FLAG_OPS.flags)
+
+
+def step(
+    step_id: str, *needs: str, kind: str = "ACT", attempts: int = 1, idempotent: bool = False
+) -> StepSpec:
+    return StepSpec(
+        id=step_id,
+        type=StepType(kind),
+        needs=needs,
+        work=ExpressionWork(1),
+        retry=Retry(max_attempts=attempts),
+        idempotent=idempotent,
+    )
+
+
+def gate_step(step_id: str, *needs: str, gate: GateSpec | None = None) -> StepSpec:
+    return StepSpec(id=step_id, type=StepType.GATE, needs=needs, gate=gate)
+
+
+def workflow(*steps: StepSpec) -> Workflow:
+    return Workflow(id="wf", version="1.0.0", steps=steps)
+
+
+def birth(
+    definition: Workflow | None, *, mode: PolicyMode = "strict", decision: Decision = ALLOW
+) -> CreateRun:
+    """The creation of a run: managed where there is a definition, else external."""
+    return CreateRun(
+        run_id="r1",
+        tenant=TENANT,
+        workflow_id="wf",
+        workflow_version="1.0.0",
+        definition_hash=definition.definition_hash if definition else None,
+        execution="managed" if definition else "external",
+        policy_mode=mode,
+        input_hash=INPUT,
+        metadata_hash=INPUT,
+        correlation_id="t:t|c:1",
+        decision=decision,
+    )
+
+
+def view(run: Run) -> dict[str, Any]:
+    """`run.view()` as it is now: later changes of `run` do not show in it."""
+    return {k: v.copy() if isinstance(v, (dict, list)) else v for k, v in run.view().items()}
+
+
+def fork(run: Run) -> Run:
+    """A copy that goes its own way."""
+    copy = Run(run.definition)
+    for name, value in view(run).items():
+        setattr(copy, name, value)
+    return copy
+
+
+class Life:
+    """A run, the turns that made it, and a clock that moves one second with each of them."""
+
+    def __init__(self, definition: Workflow | None = None) -> None:
+        self.definition = definition
+        self.run = Run(definition, "r1", TENANT)
+        self.turns: list[Turn] = []
+        self.now = START
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for turn in self.turns for event in turn.events]
+
+    @property
+    def codes(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    def do(self, command: Command, actor: Actor = SYSTEM) -> Turn:
+        self.now += 1_000_000
+        turn = Turn(self.run, actor=actor, now=self.now, new_id=self._new_id, log=LOG)
+        handle(turn, command)
+        self.turns.append(turn)
+        return turn
+
+    def _new_id(self) -> str:
+        return f"g{len(self.run.gates)}"
+
+    def born(self, *, mode: PolicyMode = "strict", decision: Decision = ALLOW) -> "Life":
+        self.do(birth(self.definition, mode=mode, decision=decision), STARTER)
+        return self
+
+    def started(self, *, mode: PolicyMode = "strict") -> "Life":
+        """Born, and running."""
+        self.born(mode=mode)
+        self.do(StartRun(decision=ALLOW))
+        return self
+
+    def propose(
+        self,
+        step_id: str,
+        decision: Decision = ALLOW,
+        *,
+        kind: str = "ACT",
+        input_hash: str = INPUT,
+    ) -> Turn:
+        return self.do(
+            ProposeStep(
+                step_id=step_id, step_type=kind, input_hash=input_hash, decision=decision
+            )
+        )
+
+    def complete(self, step_id: str) -> Turn:
+        return self.do(CompleteStep(step_id=step_id, output_hash=OUTPUT))
+
+    def approve(self, gate_id: str, actor: Actor = APPROVER_1) -> Turn:
+        return self.do(AnswerGate(gate_id=gate_id, approve=True, decision=ALLOW), actor)
+
+    def replayed(self) -> Run:
+        """The state read back from the stored bytes."""
+        return replay(reread(self.events), self.definition)
+
+
+def reread(events: Iterable[Event]) -> Sequence[Event]:
+    return [decode(event.body, RUN_EVENTS) for event in events]
+
+
+def benign(run: Run, now: int, executing: set[str]) -> list[Command]:
+    """What a driver under a policy that allows everything does next."""
+    actions = next_actions(run, now, executing=executing).actions
+    return [_command(run, action) for action in actions]
+
+
+def _command(run: Run, action: Action) -> Command:
+    match action:
+        case AskRun():
+            return StartRun(decision=ALLOW)
+        case Ask(step_id=step_id):
+            kind = run.steps[step_id].step_type
+            return ProposeStep(
+                step_id=step_id, step_type=kind, input_hash=INPUT, decision=ALLOW
+            )
+        case Recover(step_id=step_id):
+            return RecoverStep(step_id=step_id)
+        case CloseGateStep(step_id=step_id) | ResolveDoubt(step_id=step_id):
+            return CompleteStep(step_id=step_id, output_hash=OUTPUT)
+        case Expire(gate_id=gate_id):
+            return ExpireGate(gate_id=gate_id)
+        case Finish():
+            return CompleteRun(output_hash=OUTPUT, decision=ALLOW)

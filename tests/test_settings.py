@@ -1,0 +1,283 @@
+"""Settings: which source wins, what is refused, and what is never shown."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from federation_core.errors import SettingsError
+from federation_core.settings import Origin, Settings, load_settings
+
+NAMES = {
+    *("data_dir", "database_url", "host", "port", "secret_key", "policy_dir", "workflow_dir"),
+    *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
+    "dev",
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    return tmp_path
+
+
+def load(data_dir: Path, toml: str = "", cli: Any = None, **environ: str) -> Settings:
+    if toml:
+        (data_dir / "fedcore.toml").write_text(toml)
+    variables = {f"FEDCORE_{name}": value for name, value in environ.items()}
+    return load_settings(cli or {}, {"FEDCORE_DATA_DIR": str(data_dir), **variables})
+
+
+def refusal(data_dir: Path, toml: str = "", cli: Any = None, **environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(data_dir, toml, cli, **environ)
+    return caught.value.detail
+
+
+# Where a value comes from
+
+
+def test_defaults_are_those_of_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = load_settings({}, {})
+    assert found.data_dir == tmp_path / ".fedcore"
+    assert found.database_url == f"sqlite:///{tmp_path}/.fedcore/fedcore.db"
+    assert found.database_path == tmp_path / ".fedcore" / "fedcore.db"
+    assert (found.host, found.port) == ("127.0.0.1", 9405)
+    assert (found.secret_key, found.policy_dir, found.workflow_dir) == (None, None, None)
+    assert (found.tenant, found.engine, found.restate_url) == ("default", "local", None)
+    assert (found.http_allow, found.python_allow) == ((), ())
+    assert (found.require_registration, found.dev) == (False, False)
+    assert found.default_bundle == "strict"
+    assert found.origins == dict.fromkeys(NAMES, "default")
+    assert not (tmp_path / ".fedcore").exists()
+
+
+SOURCES: list[tuple[Origin, str, tuple[str, ...]]] = [
+    ("command line", "one", ("one.example",)),
+    ("environment", "two", ("two.example",)),
+    ("file", "three", ("three.example",)),
+]
+
+
+@pytest.mark.parametrize("given", list(product([True, False], repeat=3)))
+@pytest.mark.parametrize("name", ["tenant", "http_allow"])
+def test_first_source_that_speaks_wins(
+    data_dir: Path, name: str, given: tuple[bool, bool, bool]
+) -> None:
+    on_line, in_environment, in_file = given
+    is_list = name == "http_allow"
+    values = [entries if is_list else text for _, text, entries in SOURCES]
+    found = load(
+        data_dir,
+        f"{name} = {list(values[2]) if is_list else repr(values[2])}" if in_file else "",
+        {name: values[0]} if on_line else {name: None},
+        **({name.upper(): values[1][0] if is_list else str(values[1])} if in_environment else {}),
+    )
+    winner = next((i for i, is_given in enumerate(given) if is_given), None)
+    default = () if is_list else "default"
+    assert getattr(found, name) == (default if winner is None else values[winner])
+    assert found.origins[name] == ("default" if winner is None else SOURCES[winner][0])
+
+
+def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
+    folder = str(data_dir / "policies")
+    texts = {
+        "database_url": f"sqlite:///{data_dir}/x.db",
+        "host": "0.0.0.0",
+        "port": "80",
+        "secret_key": "s",
+        "policy_dir": folder,
+        "workflow_dir": folder,
+        "tenant": "acme",
+        "http_allow": "a.example, b.example:443",
+        "python_allow": "refunds,jobs.daily",
+        "engine": "local",
+        "restate_url": "http://127.0.0.1:9070",
+        "require_registration": "true",
+    }
+    assert set(texts) == NAMES - {"data_dir", "dev"}
+    toml = "\n".join(f'{name} = "{value}"' for name, value in texts.items())
+    by_line = load(data_dir, cli=texts)
+    by_environment = load(data_dir, **{name.upper(): value for name, value in texts.items()})
+    by_file = load(data_dir, toml)
+    expected: list[tuple[Settings, Origin]] = [
+        (by_line, "command line"),
+        (by_environment, "environment"),
+        (by_file, "file"),
+    ]
+    for found, origin in expected:
+        assert {found.origins[name] for name in texts} == {origin}
+        assert all(getattr(found, name) == getattr(by_line, name) for name in texts)
+    assert by_line.port == 80
+    assert by_line.http_allow == ("a.example", "b.example:443")
+    assert by_line.python_allow == ("refunds", "jobs.daily")
+    assert by_line.require_registration is True
+    assert by_line.policy_dir == data_dir / "policies"
+
+
+def test_typed_values_are_taken_from_file_and_line(data_dir: Path) -> None:
+    toml = 'port = 1\nrequire_registration = true\nhttp_allow = ["a.example"]'
+    found = load(data_dir, toml, {"policy_dir": data_dir / "policies", "dev": True})
+    assert (found.port, found.require_registration, found.dev) == (1, True, True)
+    assert found.http_allow == ("a.example",)
+    assert found.policy_dir == data_dir / "policies"
+
+
+def test_data_dir_of_the_command_line_says_which_file_is_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fedcore.toml").write_text(f'tenant = "{name}"')
+    environ = {"FEDCORE_DATA_DIR": str(tmp_path / "b")}
+    assert load_settings({}, environ).tenant == "b"
+    assert load_settings({"data_dir": tmp_path / "a"}, environ).tenant == "a"
+
+
+def test_empty_list_takes_back_what_the_file_allows(data_dir: Path) -> None:
+    found = load(data_dir, 'http_allow = ["*"]', HTTP_ALLOW="")
+    assert (found.http_allow, found.origins["http_allow"]) == ((), "environment")
+
+
+def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = load_settings({"data_dir": "data", "database_url": "sqlite:///x.db"}, {})
+    assert found.data_dir == tmp_path / "data"
+    assert found.database_path == tmp_path / "x.db"
+    assert load_settings({"data_dir": "~/d"}, {}).data_dir == tmp_path / "home" / "d"
+
+
+# Development
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_development_listens_on_loopback(data_dir: Path, host: str) -> None:
+    found = load(data_dir, cli={"dev": True, "host": host})
+    assert found.default_bundle == "loose"
+    assert found.origins["dev"] == "command line"
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.1", "example.com", "localhost.example.com", "127.1"]
+)
+def test_development_listens_nowhere_else(data_dir: Path, host: str) -> None:
+    assert "listens on loopback only" in refusal(data_dir, cli={"dev": True}, HOST=host)
+
+
+def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> None:
+    assert load(data_dir, DEV="true").dev is False
+    assert "cannot set 'dev'" in refusal(data_dir, "dev = true")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("PORT", "abc", "is 'abc'; it must be a whole number from 1 to 65535"),
+        ("PORT", "0", "whole number"),
+        ("PORT", "65536", "whole number"),
+        ("PORT", "-1", "whole number"),
+        ("PORT", "80.0", "whole number"),
+        ("PORT", "²", "whole number"),
+        ("PORT", "9" * 5000, "whole number"),
+        ("PORT", "", "whole number"),
+        ("HOST", " ", "must be a text that is not empty"),
+        ("SECRET_KEY", "", "must be a text that is not empty"),
+        ("DATA_DIR", "", "must be a text that is not empty"),
+        ("POLICY_DIR", "", "must be a text that is not empty"),
+        ("POLICY_DIR", "/no/such/place", "must be a directory that exists"),
+        ("WORKFLOW_DIR", "/etc/passwd", "must be a directory that exists"),
+        ("TENANT", "a b", "cannot name a tenant"),
+        ("TENANT", "../x", "cannot name a tenant"),
+        ("HTTP_ALLOW", "a.example,https://b.example", "'https://b.example' is no host to allow"),
+        ("PYTHON_ALLOW", "refunds,os.path:join", "'os.path:join' is no module to allow"),
+        ("ENGINE", "restate", "not available in this version; use 'local'"),
+        ("ENGINE", "Local", "is 'Local'; it must be 'local'"),
+        ("REQUIRE_REGISTRATION", "maybe", "is 'maybe'; it must be true or false"),
+        ("DATABASE_URL", "postgresql://h/db", "not available in this version"),
+        ("DATABASE_URL", "postgresql+psycopg://h/db", "not available in this version"),
+        ("DATABASE_URL", "postgres://h/db", "not available in this version"),
+        ("DATABASE_URL", "mysql://h/db", "must read sqlite:///PATH"),
+        ("DATABASE_URL", "sqlite://", "must read sqlite:///PATH"),
+        ("DATABASE_URL", "sqlite:///", "must read sqlite:///PATH"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must read sqlite:///PATH"),
+        ("DATABASE_URL", "sqlite:///x?mode=memory", "must read sqlite:///PATH"),
+        ("DATABASE_URL", "x.db", "must read sqlite:///PATH"),
+    ],
+)
+def test_bad_value_names_its_variable_and_what_is_right(
+    data_dir: Path, variable: str, value: str, right: str
+) -> None:
+    detail = refusal(data_dir, **{variable: value})
+    assert detail.startswith(f"FEDCORE_{variable} ")
+    assert right in detail
+
+
+@pytest.mark.parametrize(
+    ("toml", "right"),
+    [
+        ("port = true", "'port' in fedcore.toml is True; it must be a whole number"),
+        ("port = 80.0", "'port' in fedcore.toml is 80.0"),
+        ("host = 7", "'host' in fedcore.toml must be a text"),
+        ("require_registration = 1", "'require_registration' in fedcore.toml is 1"),
+        ("http_allow = [1]", "'http_allow' in fedcore.toml is [1]; it must be a list of texts"),
+        ("http_allow = 1", "it must be a list of texts"),
+        ("policy_dir = []", "must be a text"),
+        ('data_dir = "x"', "cannot set 'data_dir'; give it on the command line"),
+        ('http_alow = "*"', "sets 'http_alow', which is no setting; did you mean 'http_allow'?"),
+        ("zzz = 1", "which is no setting; there are data_dir, database_url"),
+        ("[server]\nport = 1", "sets 'server', which is no setting"),
+        ("port =", "fedcore.toml cannot be read: "),
+        ("port = 1\nport = 2", "fedcore.toml cannot be read: "),
+    ],
+)
+def test_mistake_in_the_file(data_dir: Path, toml: str, right: str) -> None:
+    assert right in refusal(data_dir, toml)
+
+
+def test_file_that_cannot_be_read(data_dir: Path) -> None:
+    (data_dir / "fedcore.toml").write_bytes(b"\xff")
+    assert "cannot be read" in refusal(data_dir)
+    (data_dir / "fedcore.toml").unlink()
+    (data_dir / "fedcore.toml").mkdir()
+    assert "cannot be read" in refusal(data_dir)
+
+
+def test_mistake_on_the_command_line_names_its_option(data_dir: Path) -> None:
+    assert refusal(data_dir, cli={"http_allow": "a/b"}).startswith("--http-allow is refused: 'a/b'")
+    assert "did you mean 'port'?" in refusal(data_dir, cli={"prot": 1})
+
+
+# What is never shown
+
+
+def test_description_gives_value_and_origin_of_each(data_dir: Path) -> None:
+    found = load(data_dir, 'http_allow = ["a.example", "b.example"]', {"port": 80}, TENANT="acme")
+    described = {name: (value, origin) for name, value, origin in found.describe()}
+    assert set(described) == NAMES
+    assert described["port"] == ("80", "command line")
+    assert described["tenant"] == ("acme", "environment")
+    assert described["http_allow"] == ("a.example, b.example", "file")
+    assert described["python_allow"] == ("none", "default")
+    assert described["secret_key"] == ("not set", "default")
+    assert described["dev"] == ("false", "default")
+
+
+def test_secret_is_masked_wherever_settings_are_shown(data_dir: Path) -> None:
+    found = load(data_dir, SECRET_KEY="hunter2-hunter2")
+    assert found.secret_key == "hunter2-hunter2"
+    shown = {name: value for name, value, _ in found.describe()}
+    assert shown["secret_key"] == "********"
+    for text in (repr(found), str(found), f"{found}", repr([found])):
+        assert "hunter2" not in text
+
+
+def test_refusals_do_not_repeat_passwords(data_dir: Path) -> None:
+    for url in ("postgresql://me:hunter2@h/db", "mysql://me:hunter2@h/db"):
+        assert "hunter2" not in refusal(data_dir, DATABASE_URL=url)
+    assert "7777" not in refusal(data_dir, "secret_key = 7777")
