@@ -8,12 +8,14 @@ import msgspec
 
 from ..spine.actions import next_actions
 from ..spine.canonical import canonical
+from ..spine.envelope import Event
 from ..spine.run import Run
+from ..spine.times import to_rfc3339
 from ..spine.turn import Turn
 from .append import Answer, Append, Payload
-from .documents import gate_doc, run_doc, step_doc
+from .documents import WorkflowDoc, gate_doc, run_doc, step_doc
 
-__all__ = ["append_of", "rows_of", "wake_at"]
+__all__ = ["append_of", "rows_of", "wake_at", "workflow_row"]
 
 _encode = msgspec.json.encode
 
@@ -47,6 +49,19 @@ def rows_of(
         for gate in (run.gates[g] for g in gates if g in run.gates)
     ]
     return {"runs": [run_row], "steps": step_rows, "gates": gate_rows}
+
+
+def workflow_row(event: Event) -> tuple[str, str, str, str, str]:
+    """Row of a registered version, from its `FC-WF-001`."""
+    data, at = event.data, to_rfc3339(event.at)
+    doc = WorkflowDoc(
+        workflow_id=data["workflow_id"],
+        version=data["version"],
+        definition_hash=data["definition_hash"],
+        artifact_hashes={a["name"]: a["sha256"] for a in data["artifacts"]},
+        registered_at=at,
+    )
+    return (event.tenant, doc.workflow_id, doc.version, at, _encode(doc).decode())
 
 
 def append_of(turn: Turn, payloads: list[Payload], answer: Answer | None = None) -> Append:

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import msgspec
-
 from ..errors import Conflict, InvalidInput
 from ..ledger import Append, queries
 from ..ledger.documents import WorkflowDoc
+from ..ledger.projections import workflow_row
 from ..spine.canonical import canonical, sha256
 from ..spine.decision import Decision
 from ..spine.definition import Workflow
 from ..spine.envelope import Event, Head
-from ..spine.times import to_rfc3339
 from ..spine.workflow_file import parse_workflow
 from .call import Call
 from .parts import Parts
@@ -89,7 +87,7 @@ class Workflows:
                 Head(),
                 events,
                 objects={sha256(text.encode()): text for text in artifacts.values()},
-                rows={"workflows": [_row(call.tenant, workflow, answer, events[-1])]},
+                rows={"workflows": [workflow_row(events[-1])]},
                 answer=call.answer(200, answer, events[-1].at),
             )
 
@@ -146,20 +144,6 @@ def _artifacts(request: RegisterRequest, workflow: Workflow) -> dict[str, str]:
     for name, schema in sorted(request.schemas.items()):
         artifacts[f"schemas/{name}"] = canonical(schema).decode()
     return artifacts
-
-
-def _row(
-    tenant: str, workflow: Workflow, answer: RegisterAnswer, event: Event
-) -> tuple[str, str, str, str, str]:
-    at = to_rfc3339(event.at)
-    doc = WorkflowDoc(
-        workflow_id=workflow.id,
-        version=workflow.version,
-        definition_hash=workflow.definition_hash,
-        artifact_hashes=answer.artifact_hashes,
-        registered_at=at,
-    )
-    return (tenant, workflow.id, workflow.version, at, msgspec.json.encode(doc).decode())
 
 
 def _refusal(decision: Decision) -> dict[str, Any]:

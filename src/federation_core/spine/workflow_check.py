@@ -16,22 +16,23 @@ __all__ = ["check", "step_needs"]
 
 _DURATIONS = (("timeout",), ("retry", "backoff"), ("retry", "max_backoff"), ("gate", "expires"))
 _TEMPLATES = (("with",), ("value",), ("request", "url"), ("request", "json"))
+_MAX_SHOWN = 12
 
 Step = dict[str, Any]
 Path = tuple[str | int, ...]
 
 
-def check(value: Any, sound: Sequence[int], *, root: bool) -> Iterator[FieldError]:
-    """Problems of the steps with the indexes `sound` (those whose shape is right), and, where
-    `root`, of what stands around them."""
+def check(value: Any, sound: Sequence[int], *, check_input: bool) -> Iterator[FieldError]:
+    """Problems of the steps with the indexes `sound` (those whose shape is right), and of what
+    stands around them."""
     steps: list[Any] = value["steps"] if isinstance(value.get("steps"), list) else []
     graph = _Graph(steps)
     yield from graph.problems(sound)
     for i in sound:
         yield from _check_step(steps[i], ("steps", i), graph)
-    if root:
+    if check_input:
         yield from _check_schema(value.get("input"), ("input",))
-        yield from _check_template(value.get("output"), ("output",), graph, None)
+    yield from _check_template(value.get("output"), ("output",), graph, None)
 
 
 def step_needs(steps: Sequence[Step], i: int) -> tuple[str, ...]:
@@ -86,6 +87,8 @@ class _Graph:
     def _cycle(self, names: list[str]) -> FieldError:
         start = min(range(len(names)), key=lambda i: self._bits[names[i]])
         names = names[start:] + names[: start + 1]
+        if len(names) > _MAX_SHOWN:
+            names = [*names[: _MAX_SHOWN - 2], "…", names[-1]]
         path: Path = ("steps", self.ids.index(names[0]), "needs")
         return FieldError(join(path), f"steps wait for each other: {' → '.join(names)}")
 

@@ -29,7 +29,7 @@ __all__ = ["Problem", "WorkflowProblems", "parse_workflow", "workflow_schema"]
 
 def parse_workflow(text: str, *, source: str = "workflow.yaml") -> Workflow:
     """The workflow that `text` (at most 256 KiB of YAML) defines; `source` names it in messages.
-    Raises `WorkflowProblems` with all that is wrong (the first 200 of each kind, where it is more)."""
+    Raises `WorkflowProblems` with all that is wrong (the first 200 where it is more)."""
     document = read(text)
     problems = document.problems
     if document.value is not None:
@@ -47,8 +47,7 @@ def _problems(document: Document) -> Iterator[Problem]:
     if isinstance(document.value, dict) and len(shape) < MAX_PROBLEMS:
         paths = [problem.path for problem in shape]
         sound = _sound_steps(document.value, paths)
-        root = not any(path == "" or path.startswith(("/input", "/output")) for path in paths)
-        for error in check(document.value, sound, root=root):
+        for error in check(document.value, sound, check_input="/input" not in paths):
             yield document.problem(error.path, error.message)
 
 

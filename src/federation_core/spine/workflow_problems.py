@@ -33,7 +33,7 @@ class WorkflowProblems(InvalidInput):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(set(problems)))
+        self.problems = tuple(sorted(set(problems))[:MAX_PROBLEMS])
         super().__init__(
             "\n".join(f"{source}:{p.line}:{p.column}: {p.message}" for p in self.problems),
             errors=[
