@@ -293,9 +293,7 @@ class Auditor:
             spec = self.specs[step_id]
             assert spec["type"] == data["step_type"]
             assert all(self.steps[n].done in ("completed", "skipped") for n in spec["needs"])
-        self.steps[step_id] = _Step(
-            attempt, data | {"seq": event["seq"], "at": event["at"]}, None
-        )
+        self.steps[step_id] = _Step(attempt, data | {"seq": event["seq"], "at": event["at"]}, None)
 
     def _finished(self, event: Data, data: Data) -> None:
         step = self.steps[data["step_id"]]
@@ -355,7 +353,7 @@ class Auditor:
         step_id = data.get("step_id")
         spec = self.specs.get(step_id) if step_id else None
         if spec and spec["gate"] and step_id in self.steps and self._in_flight() == [step_id]:
-            assert data.get("required_approvers", []) == spec["gate"]["approvers"]
+            assert data.get("required_approvers", []) == list(spec["gate"]["approvers"])
             assert data.get("quorum", 1) == spec["gate"]["quorum"]
         self.gates[data["gate_id"]] = _Gate(data, event["seq"])
 

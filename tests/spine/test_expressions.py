@@ -110,7 +110,7 @@ def test_templates_evaluate(template: Any, value: Any) -> None:
         ("${}", "an expression is empty"),
         ("${  }", "an expression is empty"),
         ("a ${input.a", "a ${ has no closing }"),
-        ('${"}', "a ${ has no closing }"),
+        ('${"}', "does not parse"),
         ("${input.}", "`input.` does not parse"),
         ("${1 +}", "does not parse: mismatched input the end at character 4"),
         ("${\n1 +\n+}", "does not parse: mismatched input '+' at line 2 character 1"),
@@ -129,7 +129,7 @@ def test_templates_evaluate(template: Any, value: Any) -> None:
             "${input.a.startWith('x')}",
             "there is no function startWith(); did you mean startsWith()?",
         ),
-        ("${input.transformList(i, 1)}", "there is no function transformList()"),
+        ("${input.transformList(tags, 1)}", "there is no function transformList()"),
         ("${steps}", "name the step that it reads: steps.<id>.output"),
         ("${size(steps)}", "name the step that it reads"),
         ("${steps[input.name].output}", "name the step that it reads"),
@@ -247,11 +247,9 @@ def test_references(template: Any, steps: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["${input.amount > 10}", "input.amount > 10", " ${input.amount > 10} "]
+    "text", ["${input.amount > 10}", "${ input.amount > 10 }", " input.amount > 10 "]
 )
 def test_conditions_stand_bare_or_not(text: str) -> None:
-    if text.startswith(" "):
-        text = text.strip()
     condition = Condition.compile(text)
     assert condition.source == "input.amount > 10"
     assert condition.evaluate(SCOPE) is True
@@ -286,10 +284,12 @@ def test_holes_are_found() -> None:
 @given(st.text(alphabet="${}\"'\\r\nxa/ ", max_size=40))
 def test_any_text_compiles_or_is_refused(text: str) -> None:
     for compile_ in (Template.compile, Condition.compile):
+        refusal = None
         try:
             compile_(text)
         except InvalidInput as e:
-            assert e.errors
+            refusal = e
+        assert refusal is None or refusal.errors
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="$"), max_size=40))
@@ -353,7 +353,7 @@ def test_what_is_seen_is_enough(source: str) -> None:
         return
     try:
         expected = cel.compile(source).execute(_SCOPE)
-    except Exception:  # noqa: BLE001 - whatever the evaluator raises
+    except Exception:
         with pytest.raises(FederationError):
             template.evaluate(_SCOPE)
     else:

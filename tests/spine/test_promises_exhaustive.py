@@ -6,12 +6,39 @@ that is refused must have changed nothing.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 import pytest
+from tests.spine_auditor import Auditor
+from tests.spine_helpers import (
+    ALLOW,
+    APPROVER_1,
+    APPROVER_2,
+    DENY,
+    FLAG_BOTH,
+    FLAG_FIN,
+    FLAG_OPS,
+    INPUT,
+    LOG,
+    OFFICER,
+    OTHER_INPUT,
+    OUTPUT,
+    ROLES,
+    START,
+    STARTER,
+    STRANGER,
+    TENANT,
+    birth,
+    decided,
+    fork,
+    gate_step,
+    same,
+    step,
+    workflow,
+)
 
-from federation_core.errors import CallerError
+from federation_core.errors import CallerError, FederationError
 from federation_core.spine.actions import next_actions
 from federation_core.spine.actor import SYSTEM, Actor
 from federation_core.spine.commands import (
@@ -37,36 +64,11 @@ from federation_core.spine.definition import GateSpec, Workflow
 from federation_core.spine.envelope import decode
 from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
 from federation_core.spine.fold import apply
+from federation_core.spine.gates import Gate
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
-from federation_core.spine.steps import Flagged, InDoubt, Pending, Running, Waiting
+from federation_core.spine.steps import Flagged, InDoubt, Pending, Running, Step, Waiting
 from federation_core.spine.turn import Turn
-from tests.spine_auditor import Auditor
-from tests.spine_helpers import (
-    ALLOW,
-    APPROVER_1,
-    APPROVER_2,
-    DENY,
-    FLAG_BOTH,
-    FLAG_FIN,
-    FLAG_OPS,
-    INPUT,
-    LOG,
-    OFFICER,
-    OTHER_INPUT,
-    OUTPUT,
-    ROLES,
-    START,
-    STARTER,
-    STRANGER,
-    TENANT,
-    birth,
-    decided,
-    fork,
-    gate_step,
-    step,
-    workflow,
-)
 
 DAY = 86_400_000_000
 STATUSES: tuple[RunStatus, ...] = (
@@ -104,10 +106,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A state: the run, the same run folded from stored bytes, its auditor, and the way here."""
+    """A state, its auditor, and the way here."""
 
     run: Run
-    shadow: Run
     auditor: Auditor
     path: tuple[Move, ...]
 
@@ -135,9 +136,11 @@ def moves(world: World, run: Run) -> Iterator[Move]:
 
 
 def _step_moves(world: World, step_id: str) -> Iterator[Move]:
-    spec = next((s for s in world.definition.steps if s.id == step_id), None) if (
-        world.definition
-    ) else None
+    spec = (
+        next((s for s in world.definition.steps if s.id == step_id), None)
+        if (world.definition)
+        else None
+    )
     kind = spec.type.value if spec else "ACT"
 
     def propose(decision: Decision, subject: str) -> Move:
@@ -199,54 +202,68 @@ def explore(world: World) -> int:
     seen = {key(root.run)}
     queue = deque([root])
     while queue:
-        node = queue.popleft()
-        for move in moves(world, node.run):
-            try:
-                after = _follow(node, move)
-            except AssertionError as e:
-                raise AssertionError(_story(node, move)) from e
-            if after is None or (state := key(after.run)) in seen:
+        for node in _after(world, queue.popleft()):
+            state = key(node.run)
+            if state in seen:
                 continue
             seen.add(state)
-            if _within(world, after.run):
-                queue.append(after)
+            if _within(world, node.run):
+                queue.append(node)
     return len(seen)
+
+
+def _after(world: World, node: Node) -> Iterator[Node]:
+    """What each move that is not refused makes of `node`."""
+    run = fork(node.run)
+    for move in moves(world, node.run):
+        try:
+            turn = _make(run, move)
+            if turn is None:
+                assert same(run, node.run), "a refused command changed something"
+                continue
+            yield _checked(node, move, turn)
+        except (AssertionError, FederationError, LookupError) as e:
+            raise AssertionError(_story(node, move)) from e
+        run = fork(node.run)
 
 
 def _root(world: World) -> Node:
     plain = msgspec.to_builtins(world.definition) if world.definition else None
-    node = Node(
-        Run(world.definition, "r1", TENANT), Run(world.definition), Auditor(plain, ROLES), ()
-    )
-    born = _follow(
-        node, Move(birth(world.definition, mode=world.mode, decision=world.create), STARTER)
-    )
-    assert born
-    return born
+    nothing = Node(Run(world.definition, "r1", TENANT), Auditor(plain, ROLES), ())
+    move = Move(birth(world.definition, mode=world.mode, decision=world.create), STARTER)
+    turn = _make(fork(nothing.run), move)
+    assert turn is not None
+    return _checked(nothing, move, turn)
 
 
-def _follow(node: Node, move: Move) -> Node | None:
-    """The state after `move`, checked; None where it was refused."""
-    run = fork(node.run)
-    gate_ids: Callable[[], str] = lambda: f"g{len(run.gates)}"  # noqa: E731
-    now = START + DAY if move.late else START
-    turn = Turn(run, actor=move.actor, now=now, new_id=gate_ids, log=LOG)
+def _make(run: Run, move: Move) -> Turn | None:
+    """The turn that `move` is; None where it was refused, which leaves no event behind."""
+    turn = Turn(
+        run,
+        actor=move.actor,
+        now=START + DAY if move.late else START,
+        new_id=lambda: f"g{len(run.gates)}",
+        log=LOG,
+    )
     try:
         handle(turn, move.command)
     except CallerError:
-        assert not turn.events
-        assert run.view() == node.run.view()
+        assert not turn.events, "a refused command left events"
         return None
-    auditor, shadow = node.auditor.fork(), fork(node.shadow)
+    return turn
+
+
+def _checked(node: Node, move: Move, turn: Turn) -> Node:
+    run, auditor, reread = turn.run, node.auditor.fork(), fork(node.run)
     permits = [(p.step_id, p.attempt, p.input_hash) for p in turn.permits]
     auditor.see_turn([event.body for event in turn.events], permits)
     for event in turn.events:
-        apply(shadow, decode(event.body, RUN_EVENTS))
-    assert shadow.view() == run.view(), "the stored bytes tell another state"
+        apply(reread, decode(event.body, RUN_EVENTS))
+    assert same(reread, run), "the stored bytes tell another state"
     assert auditor.status == run.status
     _indexes_hold(run)
     _goes_on(run)
-    return Node(run, shadow, auditor, (*node.path, move))
+    return Node(run, auditor, (*node.path, move))
 
 
 def _story(node: Node, move: Move) -> str:
@@ -256,43 +273,35 @@ def _story(node: Node, move: Move) -> str:
 
 def _within(world: World, run: Run) -> bool:
     attempts = max((s.attempt for s in run.steps.values()), default=0)
-    return (
-        len(run.gates) <= world.max_gates
-        and attempts <= world.max_attempts
-        and run.refusals <= 1
-    )
+    return len(run.open_gates) <= world.max_gates and attempts <= world.max_attempts
 
 
 def key(run: Run) -> tuple[object, ...]:
-    """The state without what histories differ in and no rule looks at: hashes of events, times,
-    reasons."""
-    steps = tuple(
-        (
-            step_id,
-            type(step.state).__name__,
-            step.attempt,
-            getattr(getattr(step.state, "permit", step.state), "input_hash", None),
-            getattr(step.state, "gate_id", None),
-        )
-        for step_id, step in run.steps.items()
-    )
-    gates = tuple(
-        (
-            gate.gate_id,
-            gate.step_id,
-            gate.gate_type,
-            gate.status,
-            tuple(a.actor_id for a in gate.approvals),
-            gate.action,
-            gate.subject_hash,
-            gate.covers,
-            gate.input_hash,
-        )
+    """What of a state bears on what may follow: not hashes of events, times, ids or reasons, not
+    which people made up a quorum, not gates whose part is played."""
+    kinds = [type(step.state).__name__ for step in run.steps.values()]
+    if run.is_ended:
+        return (run.status, *kinds, bool(run.open_gates))
+    attempts = [(i, s.attempt, _own_gate(run, s)) for i, s in run.steps.items()]
+    matter = sorted(
+        str(_gate_key(gate))
         for gate in run.gates.values()
+        if gate.is_open or (gate.is_passed and gate.covers and gate.gate_id not in run.spent)
     )
     doom = run.doomed and (run.doomed.code, run.doomed.step_id)
-    late = run.last_at > START
-    return (run.status, run.held, doom, run.current_step, tuple(run.spent), late, steps, gates)
+    phase = None if run.is_managed else run.current_step
+    return (run.status, run.held, doom, phase, *kinds, *attempts, *matter)
+
+
+def _own_gate(run: Run, step: Step) -> str | None:
+    gate_id = getattr(step.state, "gate_id", None)
+    return run.gates[gate_id].status if gate_id else None
+
+
+def _gate_key(gate: Gate) -> tuple[object, ...]:
+    approvals = tuple(a.actor_id for a in gate.approvals) if gate.is_open else ()
+    about = (gate.step_id, gate.gate_type, gate.action, gate.subject_hash, gate.covers)
+    return (*about, gate.is_open, approvals, gate.input_hash, gate.expires_at is None)
 
 
 def _indexes_hold(run: Run) -> None:
@@ -310,9 +319,7 @@ def _indexes_hold(run: Run) -> None:
     assert run.unsatisfied == len(states) - len(satisfied)
     assert run.unmet == {i: len(n - satisfied) for i, n in needs.items()}
     assert set(run.ready) == {
-        i
-        for i, s in states.items()
-        if isinstance(s, (Pending, Flagged)) and needs[i] <= satisfied
+        i for i, s in states.items() if isinstance(s, (Pending, Flagged)) and needs[i] <= satisfied
     }
 
 
@@ -346,14 +353,52 @@ WORLDS = (
         max_gates=3,
         at_least=100,
     ),
-    World(name="status is flagged", definition=ONE, steps=("a",), decisions=(ALLOW,), changes=(ALLOW, FLAG_FIN), at_least=100),
+    World(
+        name="status is flagged",
+        definition=ONE,
+        steps=("a",),
+        decisions=(ALLOW,),
+        changes=(ALLOW, FLAG_FIN),
+        at_least=100,
+    ),
     World(name="two steps", definition=TWO, steps=("a", "b"), at_least=100),
-    World(name="a pair", definition=PAIR, steps=("b", "c"), decisions=(ALLOW, DENY, FLAG_FIN), at_least=100),
-    World(name="a diamond", definition=DIAMOND, steps=("a", "b", "c", "d"), decisions=(ALLOW, DENY), max_gates=1, at_least=100),
-    World(name="a gate", definition=GATE, steps=("a", "g", "z"), decisions=(ALLOW, DENY), at_least=100),
-    World(name="a gate that asks nobody", definition=NO_GATE, steps=("g", "z"), decisions=(ALLOW, FLAG_FIN), mode="loose", at_least=100),
-    World(name="a flagged birth", definition=ONE, steps=("a",), create=FLAG_FIN, decisions=(ALLOW,), at_least=100),
-    World(name="external", definition=None, steps=("x", "y"), changes=(ALLOW, FLAG_FIN), at_least=100),
+    World(
+        name="a pair",
+        definition=PAIR,
+        steps=("b", "c"),
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        at_least=100,
+    ),
+    World(
+        name="a diamond",
+        definition=DIAMOND,
+        steps=("a", "b", "c", "d"),
+        decisions=(ALLOW, DENY),
+        max_gates=1,
+        at_least=100,
+    ),
+    World(
+        name="a gate", definition=GATE, steps=("a", "g", "z"), decisions=(ALLOW, DENY), at_least=100
+    ),
+    World(
+        name="a gate that asks nobody",
+        definition=NO_GATE,
+        steps=("g", "z"),
+        decisions=(ALLOW, FLAG_FIN),
+        mode="loose",
+        at_least=100,
+    ),
+    World(
+        name="a flagged birth",
+        definition=ONE,
+        steps=("a",),
+        create=FLAG_FIN,
+        decisions=(ALLOW,),
+        at_least=100,
+    ),
+    World(
+        name="external", definition=None, steps=("x", "y"), changes=(ALLOW, FLAG_FIN), at_least=100
+    ),
 )
 
 

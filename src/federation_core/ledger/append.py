@@ -44,6 +44,12 @@ class Append(msgspec.Struct):
     answer: Answer | None = None
 
     @property
+    def run_status(self) -> str | None:
+        """The status that a run has afterwards; None for another stream."""
+        rows = self.rows.get("runs")
+        return rows[0][3] if rows else None
+
+    @property
     def head(self) -> Head:
         """The head of the stream afterwards."""
         return self.events[-1].next_head

@@ -16,10 +16,29 @@ from .database import Database, translated
 from .schema import meta
 from .writer import Writer
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "Watch"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Watch:
+    """What became of a stream since `next` was last called."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._last: Append | None = None
+
+    def tell(self, append: Append) -> None:
+        self._last = append
+        self._changed.set()
+
+    async def next(self) -> Append:
+        """The newest append, once there is one that was not seen yet; older ones are passed over."""
+        await self._changed.wait()
+        self._changed.clear()
+        assert self._last is not None
+        return self._last
 
 
 class Ledger:
@@ -36,7 +55,7 @@ class Ledger:
         self.log = log
         self._writer = Writer(database, self._committed)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[str, set[Watch]] = {}
 
     @classmethod
     async def open(cls, path: Path) -> "Ledger":
@@ -66,22 +85,22 @@ class Ledger:
             return query(connection, *args, **kwargs)
 
     @asynccontextmanager
-    async def watch(self, stream: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set at every append to `stream`; the watcher clears it."""
-        changed = asyncio.Event()
-        self._watchers.setdefault(stream, set()).add(changed)
+    async def watch(self, stream: str) -> AsyncIterator["Watch"]:
+        """Be told of every append to `stream` from now on."""
+        watch = Watch()
+        self._watchers.setdefault(stream, set()).add(watch)
         try:
-            yield changed
+            yield watch
         finally:
             watchers = self._watchers[stream]
-            watchers.discard(changed)
+            watchers.discard(watch)
             if not watchers:
                 del self._watchers[stream]
 
     def _committed(self, appends: list[Append]) -> None:
         for append in appends:
-            for changed in self._watchers.get(append.stream, ()):
-                changed.set()
+            for watch in self._watchers.get(append.stream, ()):
+                watch.tell(append)
 
     @property
     def commits(self) -> int:

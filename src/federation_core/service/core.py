@@ -24,6 +24,7 @@ from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
 from .answers import Answers
 from .call import Call
+from .catalog import Catalog
 from .gates import Gates
 from .parts import Parts
 from .policies import Policies
@@ -41,10 +42,11 @@ class FederationCore:
     def __init__(self, parts: Parts, engine: LocalEngine) -> None:
         self._parts = parts
         self._engine = engine
-        self.runs = Runs(parts)
+        catalog = Catalog(parts.ledger)
+        self.runs = Runs(parts, catalog)
         self.steps = Steps(parts)
         self.gates = Gates(parts)
-        self.workflows = Workflows(parts)
+        self.workflows = Workflows(parts, catalog)
         self.policies = Policies(parts)
         self.answers = Answers(parts)
 

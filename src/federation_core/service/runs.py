@@ -19,6 +19,7 @@ from ..spine.handle_run import action_for
 from ..spine.run import FINAL, Run
 from ..spine.schemas import validate
 from .call import Call
+from .catalog import Catalog
 from .parts import Parts, Visit
 from .reading import read_logs, read_run, read_runs, require_run
 from .requests import ChangeStatusRequest, CreateRunRequest
@@ -33,8 +34,9 @@ DEFAULT_VERSION = "1.0.0"
 class Runs:
     """`fc.runs`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, catalog: Catalog) -> None:
         self._parts = parts
+        self._catalog = catalog
 
     async def create(self, call: Call, request: CreateRunRequest) -> RunAnswer:
         """A run is born; a managed one is on its way when this returns.
@@ -45,9 +47,10 @@ class Runs:
         """
         call.caller.require("workflow:write")
         parts = self._parts
-        definition = await self._definition(call.tenant, request)
-        registered = definition is not None
-        execution = self._execution(request, registered=registered)
+        doc = await self._registered(call.tenant, request)
+        digest = doc.definition_hash if doc else None
+        definition = await parts.runs.definition(digest) if digest else None
+        execution = self._execution(request, registered=doc is not None)
         _check_input(definition, request.input_payload)
         await self._check_parent(call.tenant, request.parent_run_id)
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
@@ -60,7 +63,7 @@ class Runs:
                 tenant=call.tenant,
                 workflow_id=request.workflow_id,
                 workflow_version=version,
-                definition_hash=definition.definition_hash if definition else None,
+                definition_hash=digest,
                 execution=execution,
                 policy_mode=mode,
                 input_hash=visit.keep(request.input_payload),
@@ -75,11 +78,11 @@ class Runs:
             await visit.commit(201, answer)
         return answer
 
-    async def _definition(self, tenant: str, request: CreateRunRequest) -> Workflow | None:
+    async def _registered(self, tenant: str, request: CreateRunRequest) -> WorkflowDoc | None:
         """The registered workflow that is meant: the version named, else the one registered last.
         None where the workflow is not registered."""
         parts, name = self._parts, request.workflow_id
-        newest = await parts.ledger.read(queries.newest_workflow, tenant, name)
+        newest = await self._catalog.newest(tenant, name)
         if newest is None:
             if parts.require_registration:
                 raise InvalidInput(
@@ -90,11 +93,9 @@ class Runs:
             return None
         doc: WorkflowDoc | None = newest
         if request.workflow_version is not None:
-            doc = await parts.ledger.read(
-                queries.workflow_row, tenant, name, request.workflow_version
-            )
+            doc = await self._catalog.version(tenant, name, request.workflow_version)
         if doc is not None:
-            return await parts.runs.definition(doc.definition_hash)
+            return doc
         if request.execution == "external" and not parts.require_registration:
             return None
         raise InvalidInput(
@@ -231,16 +232,14 @@ class Runs:
         (RFC 7240 section 4.3)."""
         call.caller.require("workflow:read")
         ledger = self._parts.ledger
-        async with ledger.watch(f"run:{run_id}") as changed:
-            was = (await ledger.read(require_run, call.tenant, run_id)).status
-            status = was
+        async with ledger.watch(f"run:{run_id}") as watch:
+            status = (await ledger.read(require_run, call.tenant, run_id)).status
+            waited = status == "paused"
             try:
                 async with asyncio.timeout(seconds):
-                    while status not in FINAL and (status != "paused" or was == "paused"):
-                        await changed.wait()
-                        changed.clear()
-                        status = (await ledger.read(require_run, call.tenant, run_id)).status
-                        was = status if status != "paused" else was
+                    while status not in FINAL and (status != "paused" or waited):
+                        status = (await watch.next()).run_status or status
+                        waited = waited and status == "paused"
             except TimeoutError:
                 return
 
@@ -249,9 +248,8 @@ class Runs:
         ended and the last of them is told."""
         call.caller.require("workflow:read")
         ledger, first = self._parts.ledger, after + 1
-        async with ledger.watch(f"run:{run_id}") as changed:
+        async with ledger.watch(f"run:{run_id}") as watch:
             while True:
-                changed.clear()
                 ended = (await ledger.read(require_run, call.tenant, run_id)).status in FINAL
                 entries = await ledger.read(
                     read_logs,
@@ -268,7 +266,7 @@ class Runs:
                 if not entries and ended:
                     return
                 if not entries:
-                    await changed.wait()
+                    await watch.next()
 
 
 def _check_input(definition: Workflow | None, value: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..spine.definition import Workflow
 from ..spine.envelope import Event, Head
 from ..spine.workflow_file import parse_workflow
 from .call import Call
+from .catalog import Catalog
 from .parts import Parts
 from .records import allowed, append_record, policy_record
 from .requests import RegisterRequest
@@ -23,8 +24,9 @@ __all__ = ["Workflows"]
 class Workflows:
     """`fc.workflows`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, catalog: Catalog) -> None:
         self._parts = parts
+        self._catalog = catalog
 
     async def register(
         self, call: Call, request: RegisterRequest, *, source: str = "workflow_yaml"
@@ -39,9 +41,7 @@ class Workflows:
         _check_names(request, workflow)
         artifacts = _artifacts(request, workflow)
         hashes = {name: sha256(text.encode()) for name, text in artifacts.items()}
-        known = await self._parts.ledger.read(
-            queries.workflow_row, call.tenant, workflow.id, workflow.version
-        )
+        known = await self._catalog.version(call.tenant, workflow.id, workflow.version)
         if known is not None:
             if known.artifact_hashes == hashes:
                 return RegisterAnswer(workflow.id, workflow.version, hashes, idempotent=True)
@@ -52,6 +52,7 @@ class Workflows:
             )
         answer = RegisterAnswer(workflow.id, workflow.version, hashes, idempotent=False)
         await self._append(call, workflow, artifacts, answer)
+        self._catalog.forget(call.tenant, workflow.id)
         return answer
 
     async def _append(

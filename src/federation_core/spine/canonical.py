@@ -75,7 +75,7 @@ def _is_plain(value: Any) -> bool:
         return bool(-MAX_INT <= value <= MAX_INT)
     if kind is dict:
         return all(type(k) is str and k.isascii() and _is_plain(v) for k, v in value.items())
-    if kind is list:
+    if kind is list or kind is tuple:
         return all(map(_is_plain, value))
     return False
 

@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine with Python 3.11 and git:
+#   make prove   sets up, runs the main job against a live server, prints the verdict
+#   make test    sets up, runs every test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup prove test serve check format bench clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+setup: $(READY) ## a virtual environment with the pinned dependencies
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+prove: $(READY) ## the proof campaign, on a live server of its own
+	$(BIN)/fedcore prove
+
+test: $(READY) ## every test, in random order, on $(WORKERS) workers
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+serve: $(READY) ## a development server on port 9405
+	$(BIN)/fedcore serve --dev
+
+check: $(READY) ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## bring the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY) ## governed steps a second, beside a peer in the same run
+	$(BIN)/python -m bench
+
+clean: ## forget the environment and what was generated
+	rm -rf $(VENV) REPORT .fedcore .mypy_cache .ruff_cache .pytest_cache .hypothesis build

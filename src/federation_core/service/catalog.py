@@ -1,0 +1,39 @@
+"""Which workflows are registered, remembered: a version never changes, and what is newest changes
+only through this process, which holds the data directory alone."""
+
+from ..ledger import Ledger, queries
+from ..ledger.documents import WorkflowDoc
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """Looks a workflow up once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._versions: dict[tuple[str, str, str], WorkflowDoc] = {}
+        self._newest: dict[tuple[str, str], WorkflowDoc] = {}
+
+    async def newest(self, tenant: str, workflow_id: str) -> WorkflowDoc | None:
+        """The version that was registered last."""
+        key = (tenant, workflow_id)
+        if key not in self._newest:
+            found = await self._ledger.read(queries.newest_workflow, tenant, workflow_id)
+            if found is None:
+                return None
+            self._newest[key] = found
+        return self._newest[key]
+
+    async def version(self, tenant: str, workflow_id: str, version: str) -> WorkflowDoc | None:
+        key = (tenant, workflow_id, version)
+        if key not in self._versions:
+            found = await self._ledger.read(queries.workflow_row, tenant, workflow_id, version)
+            if found is None:
+                return None
+            self._versions[key] = found
+        return self._versions[key]
+
+    def forget(self, tenant: str, workflow_id: str) -> None:
+        """A new version was registered."""
+        self._newest.pop((tenant, workflow_id), None)
