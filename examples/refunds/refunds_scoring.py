@@ -1,4 +1,4 @@
-"""What a refund is worth in euros, and what is unusual about it. Pure: the workflow's step `score`."""
+"""What a refund is worth in euros, and what is unusual about it: the step `score`. Pure."""
 
 from datetime import date
 from typing import Any

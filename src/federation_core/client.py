@@ -4,7 +4,7 @@ Answers are the contract's JSON as dicts and lists; an answer that is a problem 
 as `ApiError`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -35,25 +35,30 @@ class ServerUnreachable(OperatorError):
 
 
 class Client:
-    """Calls one server as one actor. `tenant` and `actor` are sent as headers where given."""
+    """Calls one server as one actor. `tenant` and `actor` are sent as headers where given; a
+    `token` that is a function is called before each request."""
 
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | Callable[[], str],
         *,
         actor: str | None = None,
         tenant: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {}
         if actor is not None:
             headers["X-Actor-Id"] = actor
         if tenant is not None:
             headers["X-Tenant-Id"] = tenant
         self.url = url.rstrip("/")
         self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=timeout, trust_env=False
+            base_url=self.url,
+            auth=_Bearer(token),
+            headers=headers,
+            timeout=timeout,
+            trust_env=False,
         )
 
     def __enter__(self) -> "Client":
@@ -79,9 +84,15 @@ class Client:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        wait: float | None = None,
     ) -> Any:
-        """One call; `key` is sent as the idempotency key. Raises `ApiError`, `ServerUnreachable`."""
+        """One call; `key` is sent as the idempotency key, `wait` (seconds) as a preference to be
+        answered later, with more. Raises `ApiError`, `ServerUnreachable`."""
         sent = dict(headers or {})
+        timeout = self._http.timeout
+        if wait is not None:
+            sent["Prefer"] = f"wait={wait:g}"
+            timeout = httpx.Timeout(timeout, read=timeout.read and timeout.read + wait)
         if key is not None:
             sent["X-Idempotency-Key"] = key
         content = None
@@ -90,10 +101,13 @@ class Client:
             sent["Content-Type"] = "application/json"
         shown = {k: _query(v) for k, v in (params or {}).items() if v is not None}
         try:
-            response = self._http.request(method, path, content=content, params=shown, headers=sent)
+            response = self._http.request(
+                method, path, content=content, params=shown, headers=sent, timeout=timeout
+            )
         except httpx.TransportError as e:
             raise ServerUnreachable(
-                f"No server answers at {self.url} ({e}); start one with `fedcore serve`."
+                f"No server answers at {self.url} ({str(e) or type(e).__name__}); start one with "
+                "`fedcore serve`, or name another URL."
             ) from e
         return _answer(response)
 
@@ -111,7 +125,7 @@ class Client:
     ) -> Json:
         """`more` are the other members of the request; `wait` seconds for it to end or pause."""
         body = {"workflow_id": workflow_id, "input_payload": input_payload or {}, **more}
-        return self._dict("POST", "/workflows/runs", json=body, headers=_prefer(wait), key=key)
+        return self._dict("POST", "/workflows/runs", json=body, wait=wait, key=key)
 
     def get_run(
         self,
@@ -123,7 +137,7 @@ class Client:
         wait: float | None = None,
     ) -> Json:
         params = {"include_logs": logs, "include_gates": gates, "include_steps": steps}
-        return self._dict("GET", f"/workflows/runs/{run_id}", params=params, headers=_prefer(wait))
+        return self._dict("GET", f"/workflows/runs/{run_id}", params=params, wait=wait)
 
     def list_runs(
         self, *, status: str | None = None, workflow_id: str | None = None, limit: int = 100
@@ -224,8 +238,14 @@ class Client:
         return answer
 
 
-def _prefer(wait: float | None) -> dict[str, str]:
-    return {} if wait is None else {"Prefer": f"wait={wait:g}"}
+class _Bearer(httpx.Auth):
+    def __init__(self, token: str | Callable[[], str]) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._token if isinstance(self._token, str) else self._token()
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
 
 
 def _query(value: Any) -> str:
@@ -235,7 +255,11 @@ def _query(value: Any) -> str:
 def _answer(response: httpx.Response) -> Any:
     try:
         body = msgspec.json.decode(response.content) if response.content else None
-    except msgspec.DecodeError:
+    except msgspec.DecodeError as e:
+        if not response.is_error:
+            raise ServerUnreachable(
+                f"What answers at {response.url} is no Federation Core server: it sent no JSON."
+            ) from e
         body = {"detail": response.text[:500]}
     if response.is_error:
         raise ApiError(response.status_code, body if isinstance(body, dict) else {})

@@ -101,7 +101,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     create: Decision = ALLOW
     mode: PolicyMode = "strict"
     steps: tuple[str, ...] = ()
-    max_gates: int = 2
+    asks: bool = False
+    """Whether clients request gates of their own."""
+    other_input: bool = False
+    """Whether a step is put to policy again with another input."""
+    max_gates: int = 1
     max_attempts: int = 2
 
 
@@ -123,13 +127,15 @@ def moves(world: World, run: Run) -> Iterator[Move]:
         yield Move(CompleteRun(output_hash=OUTPUT, decision=decision))
     yield Move(FailRun(code="output", reason="no output"))
     yield Move(RecordRefusal(action="run.start", code="x", reason="r", decision=DENY), STRANGER)
-    yield Move(RequestGate(step_id=None, gate_name="ask"), APPROVER_1)
+    if world.asks:
+        yield Move(RequestGate(step_id=None, gate_name="ask"), APPROVER_1)
     yield Move(RequestGate(step_id=None, gate_name="x", gate_type="in_doubt"), APPROVER_1)
     for status in STATUSES:
         for decision in (*world.changes, DENY):
             yield Move(ChangeStatus(status=status, decision=decision), STARTER)
     yield Move(ChangeStatus(status="running", current_step="two", decision=ALLOW), STARTER)
-    for step_id in (*world.steps, "ghost"):
+    unknown = ("ghost",) if world.definition else ()
+    for step_id in (*world.steps, *unknown):
         yield from _step_moves(world, step_id)
     for gate_id in (*run.gates, "ghost"):
         yield from _gate_moves(run, gate_id)
@@ -150,7 +156,8 @@ def _step_moves(world: World, step_id: str) -> Iterator[Move]:
 
     for decision in world.decisions:
         yield propose(decision, INPUT)
-    yield propose(FLAG_FIN, OTHER_INPUT)
+    if world.other_input:
+        yield propose(FLAG_FIN, OTHER_INPUT)
     yield propose(EMPTY_FLAG, INPUT)
     yield Move(CompleteStep(step_id=step_id, output_hash=OUTPUT))
     for retriable in (True, False):
@@ -273,7 +280,7 @@ def _story(node: Node, move: Move) -> str:
 
 def _within(world: World, run: Run) -> bool:
     attempts = max((s.attempt for s in run.steps.values()), default=0)
-    return len(run.open_gates) <= world.max_gates and attempts <= world.max_attempts
+    return len(list(_live_gates(run))) <= world.max_gates and attempts <= world.max_attempts
 
 
 def key(run: Run) -> tuple[object, ...]:
@@ -283,14 +290,17 @@ def key(run: Run) -> tuple[object, ...]:
     if run.is_ended:
         return (run.status, *kinds, bool(run.open_gates))
     attempts = [(i, s.attempt, _own_gate(run, s)) for i, s in run.steps.items()]
-    matter = sorted(
-        str(_gate_key(gate))
-        for gate in run.gates.values()
-        if gate.is_open or (gate.is_passed and gate.covers and gate.gate_id not in run.spent)
-    )
+    gates = sorted(str(_gate_key(gate)) for gate in _live_gates(run))
     doom = run.doomed and (run.doomed.code, run.doomed.step_id)
     phase = None if run.is_managed else run.current_step
-    return (run.status, run.held, doom, phase, *kinds, *attempts, *matter)
+    return (run.status, run.held, doom, phase, *kinds, *attempts, *gates)
+
+
+def _live_gates(run: Run) -> Iterator[Gate]:
+    """Gates that are open, or whose passing lets something through still."""
+    for gate in run.gates.values():
+        if gate.is_open or (gate.is_passed and gate.covers and gate.gate_id not in run.spent):
+            yield gate
 
 
 def _own_gate(run: Run, step: Step) -> str | None:
@@ -354,14 +364,42 @@ WORLDS = (
         at_least=100,
     ),
     World(
-        name="status is flagged",
+        name="one step, asked anew with another input",
+        definition=ONE,
+        steps=("a",),
+        decisions=(ALLOW, FLAG_FIN, FLAG_OPS),
+        other_input=True,
+        max_gates=3,
+        max_attempts=1,
+        at_least=100,
+    ),
+    World(
+        name="one step and gates that clients request",
+        definition=ONE,
+        steps=("a",),
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        asks=True,
+        max_gates=2,
+        at_least=100,
+    ),
+    World(
+        name="changes of status are flagged",
         definition=ONE,
         steps=("a",),
         decisions=(ALLOW,),
         changes=(ALLOW, FLAG_FIN),
+        max_attempts=1,
+        max_gates=2,
         at_least=100,
     ),
-    World(name="two steps", definition=TWO, steps=("a", "b"), at_least=100),
+    World(
+        name="two steps",
+        definition=TWO,
+        steps=("a", "b"),
+        decisions=(ALLOW, DENY, FLAG_BOTH),
+        max_gates=2,
+        at_least=100,
+    ),
     World(
         name="a pair",
         definition=PAIR,
@@ -373,12 +411,16 @@ WORLDS = (
         name="a diamond",
         definition=DIAMOND,
         steps=("a", "b", "c", "d"),
-        decisions=(ALLOW, DENY),
-        max_gates=1,
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        max_attempts=1,
         at_least=100,
     ),
     World(
-        name="a gate", definition=GATE, steps=("a", "g", "z"), decisions=(ALLOW, DENY), at_least=100
+        name="a gate",
+        definition=GATE,
+        steps=("a", "g", "z"),
+        decisions=(ALLOW, DENY, FLAG_OPS),
+        at_least=100,
     ),
     World(
         name="a gate that asks nobody",
@@ -386,18 +428,44 @@ WORLDS = (
         steps=("g", "z"),
         decisions=(ALLOW, FLAG_FIN),
         mode="loose",
+        max_gates=2,
         at_least=100,
     ),
     World(
         name="a flagged birth",
         definition=ONE,
         steps=("a",),
-        create=FLAG_FIN,
+        create=FLAG_BOTH,
         decisions=(ALLOW,),
+        changes=(ALLOW, FLAG_FIN),
+        max_gates=2,
+        at_least=20,
+    ),
+    World(
+        name="external",
+        definition=None,
+        steps=("x", "y"),
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        max_attempts=1,
         at_least=100,
     ),
     World(
-        name="external", definition=None, steps=("x", "y"), changes=(ALLOW, FLAG_FIN), at_least=100
+        name="external, tried again",
+        definition=None,
+        steps=("x",),
+        decisions=(ALLOW, DENY, FLAG_BOTH),
+        max_attempts=3,
+        max_gates=3,
+        at_least=100,
+    ),
+    World(
+        name="external, and changes of status are flagged",
+        definition=None,
+        steps=("x",),
+        decisions=(ALLOW,),
+        changes=(ALLOW, FLAG_FIN),
+        max_attempts=1,
+        at_least=100,
     ),
 )
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from ..errors import FederationError
 from ..spine.actor import Actor
-from ..spine.decision import Decision
+from ..spine.decision import Decision, PolicyMode
 from ..spine.run import Run
 from ..spine.steps import Completed
-from .governor import Governor
+from .governor import Governor, stricter
 from .live import LiveRun
 
 __all__ = ["ValueMissing", "ask", "run_context", "scope"]
@@ -89,8 +89,10 @@ async def ask(
     now: int,
     step: tuple[str, str, int] | None = None,
     step_input: Any = None,
+    mode: PolicyMode | None = None,
 ) -> Decision:
-    """Put `action` on this run, or on its `step` (id, type, attempt), to policy."""
+    """Put `action` on this run, or on its `step` (id, type, attempt), to policy, in the run's mode
+    or the stricter `mode` that the caller asks for."""
     run = live.run
     context = await run_context(governor, live, now)
     context["input"] = step_input if step_input is not None else {}
@@ -100,7 +102,7 @@ async def ask(
         actor,
         run.tenant,
         action,
-        mode=run.policy_mode,
+        mode=stricter(run.policy_mode, mode),
         workflow_id=run.workflow_id,
         step_id=step[0] if step else None,
         context=context,

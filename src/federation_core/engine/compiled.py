@@ -4,24 +4,19 @@ from typing import Any
 
 import msgspec
 
-from ..spine.definition import HttpWork, StepSpec, Workflow
+from ..spine.definition import ExpressionWork, HttpWork, StepSpec, Workflow
 from ..spine.expressions import Condition, Template
 
 __all__ = ["CompiledStep", "CompiledWorkflow", "compile_workflow"]
 
 
 class CompiledStep(msgspec.Struct, frozen=True):
-    """`input` makes what is put to policy and given to the executor."""
+    """`input` makes what is put to policy and given to the executor; `references` are the steps
+    that the condition, the input and the work itself look at."""
 
     condition: Condition | None
     input: Template
-
-    @property
-    def references(self) -> frozenset[str]:
-        """The steps that the condition and the input look at."""
-        return self.input.references | (
-            self.condition.references if self.condition else frozenset()
-        )
+    references: frozenset[str]
 
 
 class CompiledWorkflow(msgspec.Struct, frozen=True):
@@ -37,10 +32,14 @@ def compile_workflow(workflow: Workflow) -> CompiledWorkflow:
 
 
 def _compile(spec: StepSpec) -> CompiledStep:
-    return CompiledStep(
-        Condition.compile(spec.when) if spec.when is not None else None,
-        Template.compile(_input_of(spec)),
-    )
+    condition = Condition.compile(spec.when) if spec.when is not None else None
+    step_input = Template.compile(_input_of(spec))
+    references = step_input.references
+    if condition is not None:
+        references |= condition.references
+    if isinstance(spec.work, ExpressionWork):
+        references |= Template.compile(spec.work.value).references
+    return CompiledStep(condition, step_input, references)
 
 
 def _input_of(spec: StepSpec) -> Any:

@@ -7,6 +7,7 @@ import structlog
 from ..errors import LedgerUnavailable, StaleAppend
 from ..executors import Executors
 from ..ledger import Ledger
+from ..spine.definition import ExpressionWork
 from .compiled import CompiledWorkflow, compile_workflow
 from .execution import Job, Outcome, execute
 from .governor import Governor
@@ -60,7 +61,7 @@ class Driver:
                 if progress.run.is_ended:
                     return None
                 for permit in progress.turn.permits:
-                    work.begin(progress.jobs[permit.step_id])
+                    await work.begin(progress.jobs[permit.step_id])
                 if not work.executing and not nudge.is_set():
                     return progress.wake_at
                 await self._wait(nudge, progress.wake_at)
@@ -123,21 +124,30 @@ class _Work:
     def __init__(self, executors: Executors, nudge: asyncio.Event) -> None:
         self._executors = executors
         self._nudge = nudge
-        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._executing: set[str] = set()
+        self._tasks: set[asyncio.Task[Outcome]] = set()
         self._ended: list[Outcome] = []
 
     @property
     def executing(self) -> set[str]:
         """Steps whose end is not in the ledger yet."""
-        return set(self._tasks)
+        return self._executing
 
-    def begin(self, job: Job) -> None:
+    async def begin(self, job: Job) -> None:
+        """Execute in a task of its own; an expression is computed here and now, for it waits for
+        nothing."""
         step_id = job.permit.step_id
+        self._executing.add(step_id)
+        if isinstance(job.spec.work, ExpressionWork):
+            self._ended.append(await execute(self._executors, job))
+            self._nudge.set()
+            return
         task = asyncio.create_task(execute(self._executors, job), name=f"{job.run_id}:{step_id}")
-        self._tasks[step_id] = task
+        self._tasks.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[Outcome]") -> None:
+        self._tasks.discard(task)
         if not task.cancelled():
             self._ended.append(task.result())
             self._nudge.set()
@@ -153,8 +163,8 @@ class _Work:
     def settle(self, outcomes: list[Outcome]) -> None:
         """`outcomes` are durable."""
         for outcome in outcomes:
-            self._tasks.pop(outcome.step_id, None)
+            self._executing.discard(outcome.step_id)
 
     def cancel(self) -> None:
-        for task in self._tasks.values():
+        for task in self._tasks:
             task.cancel()

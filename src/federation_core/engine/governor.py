@@ -8,9 +8,14 @@ from ..spine.canonical import ZERO_HASH
 from ..spine.decision import Decision, PolicyMode, PolicyRequest
 from ..spine.run import Run
 
-__all__ = ["Governor"]
+__all__ = ["Governor", "stricter"]
 
 _SEVERITY: dict[PolicyMode, int] = {"loose": 0, "strict": 1}
+
+
+def stricter(own: PolicyMode, wanted: PolicyMode | None) -> PolicyMode:
+    """A caller may tighten a mode, never loosen it."""
+    return own if wanted is None else max(own, wanted, key=_SEVERITY.__getitem__)
 
 
 class Governor:
@@ -46,9 +51,7 @@ class Governor:
         """The tenant's mode, or the stricter `wanted`."""
         bundle = self.bundle(tenant)
         own: PolicyMode = bundle.mode if bundle else "strict"
-        if wanted is None:
-            return own
-        return max(own, wanted, key=_SEVERITY.__getitem__)
+        return stricter(own, wanted)
 
     def _asked(self, tenant: str, mode: PolicyMode) -> list[Bundle]:
         bundle = self.bundle(tenant)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
 from ..spine.envelope import Head
-from .append import Append
+from .append import Answer, Append
 from .bulk import write_rows
 from .database import Database, translated
 from .schema import answers, streams
@@ -118,6 +118,7 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
         )
     )
     heads = {row.stream: Head(row.next_seq, row.head) for row in found}
+    keys: set[tuple[str, str]] = set()  # of this batch: they are not in the table yet
     for job in jobs:
         append = job.append
         if not append.events:
@@ -128,16 +129,17 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
                 f"{append.stream} is at {head.seq}, not at {append.base.seq}.",
                 stream=append.stream,
             )
-        elif append.answer is not None and _is_taken(connection, append):
+        elif append.answer is not None and _is_taken(connection, append.answer, keys):
             job.error = Conflict("This idempotency key was used meanwhile.", code="key_taken")
         else:
             heads[append.stream] = append.head
+            if append.answer is not None:
+                keys.add((append.answer.tenant, append.answer.key))
 
 
-def _is_taken(connection: Connection, append: Append) -> bool:
-    answer = append.answer
-    if answer is None:
-        return False
+def _is_taken(connection: Connection, answer: Answer, batch: set[tuple[str, str]]) -> bool:
+    if (answer.tenant, answer.key) in batch:
+        return True
     query = select(answers.c.key).where(
         answers.c.tenant == answer.tenant, answers.c.key == answer.key
     )

@@ -156,6 +156,7 @@ class Gates:
             now=visit.turn.now,
             step=(step.step_id, step.step_type, step.attempt) if step else None,
             step_input=about | facts,
+            mode=visit.call.mode,
         )
 
     async def _check_input(self, visit: Visit, gate_id: str, given: dict[str, Any]) -> None:

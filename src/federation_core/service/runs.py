@@ -159,6 +159,7 @@ class Runs:
                 actor=call.actor,
                 now=visit.turn.now,
                 step_input=None if output is msgspec.UNSET else output,
+                mode=call.mode,
             )
             command = ChangeStatus(
                 status=request.status,

@@ -62,6 +62,7 @@ class Steps:
             now=visit.turn.now,
             step=(request.step_id, step_type, attempt),
             step_input=request.input,
+            mode=visit.call.mode,
         )
         return ProposeStep(
             step_id=request.step_id, step_type=step_type, input_hash=digest, decision=decision

@@ -1,0 +1,5 @@
+"""`python -m federation_core` is `fedcore`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""Bodies and query strings: strict, or refused with the place of everything that is wrong."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ..errors import FieldError, InvalidInput, TooLarge
+from ..spine.canonical import parse
+from .headers import Headers
+
+__all__ = ["MAX_BODY_BYTES", "UnsupportedMedia", "convert", "read_body", "read_query"]
+
+MAX_BODY_BYTES = 1_048_576
+_PLACE = re.compile(r" - at `(?:key` in `)?\$?(.*)`\Z")
+_INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[Any]]
+
+
+class UnsupportedMedia(InvalidInput):
+    """A body that says that it is not JSON."""
+
+    code = "unsupported_media_type"
+
+
+async def read_body(receive: Receive, headers: Headers) -> Any:
+    """The JSON value of a request's body (see `spine.canonical.parse` for what is refused).
+
+    Reading stops where the body grows over `MAX_BODY_BYTES`, whatever its length was said to be.
+    """
+    kind = headers.content_type
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia(
+            f"The body is said to be {kind[:100]!a}; send JSON, as Content-Type: application/json."
+        )
+    length = headers.content_length
+    if length is not None and length > MAX_BODY_BYTES:
+        raise _too_large()
+    data = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidInput("The connection ended before the body did.")
+        data += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(data) > MAX_BODY_BYTES:
+            raise _too_large()
+    if not data.strip():
+        raise InvalidInput("The body is empty; send a JSON object.")
+    return parse(bytes(data))
+
+
+def read_query(raw: bytes, kind: type[T], *, lenient: bool) -> T:
+    """The query string as `kind`. An empty value counts as not given."""
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), errors="strict", max_num_fields=64)
+    except (UnicodeDecodeError, ValueError) as e:
+        raise InvalidInput("The query cannot be read; percent-encode it as UTF-8.") from e
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(
+            f"The query names {twice[:100]!a} twice; each name may stand once.",
+            errors=[FieldError(_pointer(twice), "stands twice")],
+        )
+    return convert(values, kind, strict=False, lenient=lenient, what="The query")
+
+
+def convert(
+    value: Any,
+    kind: type[T],
+    *,
+    strict: bool = True,
+    lenient: bool = False,
+    what: str = "The body",
+) -> T:
+    """`value` as the struct `kind`. Raises `InvalidInput` that names every field which is unknown
+    (unless `lenient`), missing or wrong."""
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what} must be a JSON object.")
+    errors = [] if lenient else _unknown(value, kind)
+    if not errors:
+        try:
+            return msgspec.convert(value, kind, strict=strict)
+        except msgspec.ValidationError:
+            pass  # what the first error hides is looked for below
+    errors += _wrong(value, kind, strict=strict)
+    first = errors[0]
+    raise InvalidInput(f"{what} is refused: {first.path}: {first.message}.", errors=errors)
+
+
+def _unknown(value: Mapping[str, Any], kind: type) -> list[FieldError]:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    message = f"unknown; there are {', '.join(known)}" if known else "unknown; there are none"
+    return [FieldError(_pointer(name), message) for name in value if name not in known]
+
+
+def _wrong(value: Mapping[str, Any], kind: type, *, strict: bool) -> list[FieldError]:
+    errors = []
+    for field in msgspec.structs.fields(kind):
+        name = field.encode_name
+        if name not in value:
+            if field.required:
+                errors.append(FieldError(_pointer(name), "required"))
+            continue
+        try:
+            msgspec.convert(value[name], field.type, strict=strict)
+        except msgspec.ValidationError as e:
+            errors.append(_field_error(name, str(e)))
+    return errors
+
+
+def _field_error(name: str, said: str) -> FieldError:
+    """msgspec's "Expected `str`, got `int` - at `$[0]`" as a path and a message."""
+    place = _PLACE.search(said)
+    inside = _INDEX.sub(r"/\1", place[1]).replace(".", "/") if place else ""
+    message = _PLACE.sub("", said).replace("`", "")
+    return FieldError(_pointer(name) + inside, message[:1].lower() + message[1:])
+
+
+def _pointer(name: str) -> str:
+    """RFC 6901, shortened where somebody sends a name without end."""
+    return "/" + name[:200].replace("~", "~0").replace("/", "~1")
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        f"The body is over {MAX_BODY_BYTES} bytes; send less, or a reference to where it lies."
+    )
