@@ -40,6 +40,8 @@ class Driver:
         self._clock = clock
         self._new_id = new_id
         self._compiled: dict[str, CompiledWorkflow] = {}
+        self.draining = False
+        """Set to let what is executing end and be recorded, and begin nothing new."""
 
     async def drive(self, run_id: str, nudge: asyncio.Event) -> int | None:
         """Drive until the run ends or waits for people or time; `nudge` tells it that something
@@ -62,7 +64,7 @@ class Driver:
                     return None
                 for permit in progress.turn.permits:
                     await work.begin(progress.jobs[permit.step_id])
-                if not work.executing and not nudge.is_set():
+                if not work.executing and (self.draining or not nudge.is_set()):
                     return progress.wake_at
                 await self._wait(nudge, progress.wake_at)
         finally:
@@ -93,7 +95,9 @@ class Driver:
             new_id=self._new_id,
             log=self._ledger.log,
         )
-        await progress.advance(executing, outcomes)
+        progress.record(outcomes)
+        if not self.draining:
+            await progress.advance(executing)
         await live.commit(progress.turn, progress.payloads)
         return progress
 

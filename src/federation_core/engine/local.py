@@ -22,7 +22,7 @@ _PAGE = 1_000
 class LocalEngine:
     """Drives at most `limit` runs at a time; the others wait their turn in the order of waking."""
 
-    def __init__(self, driver: Driver, ledger: Ledger, clock: Clock, limit: int = 512) -> None:
+    def __init__(self, driver: Driver, ledger: Ledger, clock: Clock, limit: int = 1_024) -> None:
         self._driver = driver
         self._ledger = ledger
         self._clock = clock
@@ -97,12 +97,20 @@ class LocalEngine:
             except LedgerUnavailable as e:
                 structlog.get_logger().warning("sweep_failed", why=e.detail)
 
-    async def close(self) -> None:
-        """Stop driving. Steps under way are cut off; the next start recovers them."""
+    async def close(self, grace: float = 10.0) -> None:
+        """Stop driving. Steps under way have `grace` seconds to end; those that do not are cut
+        off, and the next start recovers them or finds them in doubt."""
         self._closing = True
+        self._driver.draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for timer in self._timers.values():
             timer.cancel()
-        tasks = [*self._tasks, *([self._sweeper] if self._sweeper else [])]
+        for nudge in self._nudges.values():
+            nudge.set()
+        tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -50,8 +50,9 @@ VIA = "engine"
 
 
 class Progress:
-    """Make it, `advance` it, and append `turn` with `payloads`; then `jobs` says how to execute
-    each permit that the append returned. `wake_at` is when time alone brings more (microseconds).
+    """Make it, `record` and `advance`, and append `turn` with `payloads`; then `jobs` says how to
+    execute each permit that the append returned. `wake_at` is when time alone brings more
+    (microseconds).
     """
 
     def __init__(
@@ -74,10 +75,13 @@ class Progress:
         self._inputs: dict[str, tuple[Any, dict[str, Any]]] = {}
         self.turn = Turn(self.run, actor=_actor(self.run), now=now, new_id=new_id, log=log)
 
-    async def advance(self, executing: set[str], outcomes: list[Outcome]) -> None:
-        """`executing` are the steps that this driver is executing, `outcomes` what has ended."""
+    def record(self, outcomes: list[Outcome]) -> None:
+        """Take in how attempts ended."""
         for outcome in outcomes:
             self._record(outcome)
+
+    async def advance(self, executing: set[str]) -> None:
+        """Take every action there is. `executing` are the steps that this driver is executing."""
         while True:
             held = executing.union(p.step_id for p in self.turn.permits)
             following = next_actions(self.run, self.turn.now, executing=held)
