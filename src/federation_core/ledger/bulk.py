@@ -6,15 +6,18 @@ row by row crawls. Here a batch travels as one JSON parameter, and the database 
 without the lock: at 300 rows a batch beside a busy loop, fifty times the rows a second.
 """
 
+import sqlite3
 from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
 
 from . import schema
+from .append import Answer
 
-__all__ = ["write_rows"]
+__all__ = ["find_heads", "is_answered", "next_position", "write_rows"]
 
 _UPSERTS = frozenset({"streams", "runs", "steps", "gates", "answers"})
 _IGNORES = frozenset({"payloads", "objects"})
@@ -24,8 +27,42 @@ def write_rows(connection: Connection, table_name: str, rows: list[tuple[Any, ..
     """Insert `rows` (values in column order). Projections of a known key are replaced; payloads
     and objects that are there already are left, as their key is their content."""
     if rows:
-        parameter = msgspec.json.encode(rows).decode()
-        connection.exec_driver_sql(_statement(table_name), (parameter,))
+        _execute(connection, _statement(table_name), msgspec.json.encode(rows).decode())
+
+
+def find_heads(connection: Connection, streams: list[str]) -> list[tuple[str, int, str]]:
+    """(stream, next seq, hash) of those of `streams` that there are."""
+    if not streams:
+        return []
+    return _execute(
+        connection,
+        "SELECT stream, next_seq, head FROM streams "
+        "WHERE stream IN (SELECT value FROM json_each(?))",
+        msgspec.json.encode(streams).decode(),
+    )
+
+
+def next_position(connection: Connection) -> int:
+    """The leaf index of the next event."""
+    ((last,),) = _execute(connection, "SELECT max(position) FROM events")
+    return 0 if last is None else int(last) + 1
+
+
+def is_answered(connection: Connection, answer: Answer) -> bool:
+    """Whether the answer's idempotency key is taken."""
+    query = "SELECT 1 FROM answers WHERE tenant = ? AND key = ?"
+    return bool(_execute(connection, query, answer.tenant, answer.key))
+
+
+def _execute(connection: Connection, statement: str, *parameters: Any) -> list[Any]:
+    # Straight on the driver's connection, inside SQLAlchemy's transaction: a commit makes a dozen
+    # of these calls while the event loop waits for the lock that they hold.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    try:
+        return driver.execute(statement, parameters).fetchall()
+    except sqlite3.Error as e:
+        raise DBAPIError(statement, None, e) from e
 
 
 @cache

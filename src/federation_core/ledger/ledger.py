@@ -34,7 +34,7 @@ class Watch:
         self._changed.set()
 
     async def next(self) -> Append:
-        """The newest append, once there is one that was not seen yet; older ones are passed over."""
+        """The newest append that was not seen yet, once there is one; older ones are passed over."""
         await self._changed.wait()
         self._changed.clear()
         assert self._last is not None

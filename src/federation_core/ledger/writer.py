@@ -10,19 +10,21 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection
 
 from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
 from ..spine.envelope import Head
-from .append import Answer, Append
-from .bulk import write_rows
+from .append import Append
+from .bulk import find_heads, is_answered, next_position, write_rows
 from .database import Database, translated
-from .schema import answers, streams
 
 __all__ = ["Writer"]
 
 MAX_BATCH = 512
 """Appends in one transaction: more would make the first of them wait for the last."""
+
+
+_NO_EVENTS = Head()
 
 
 class _Job:
@@ -111,47 +113,26 @@ class Writer:
 
 def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
     """Mark the jobs whose stream is not where they think, and those whose key is taken."""
-    names = list({j.append.stream for j in jobs})
-    found = connection.execute(
-        select(streams.c.stream, streams.c.next_seq, streams.c.head).where(
-            streams.c.stream.in_(names)
-        )
-    )
-    heads = {row.stream: Head(row.next_seq, row.head) for row in found}
-    keys: set[tuple[str, str]] = set()  # of this batch: they are not in the table yet
+    names = list({j.append.stream for j in jobs if j.append.events})
+    heads = {stream: Head(seq, hash_) for stream, seq, hash_ in find_heads(connection, names)}
     for job in jobs:
         append = job.append
         if not append.events:
             continue
-        head = heads.get(append.stream, Head())
+        head = heads.get(append.stream, _NO_EVENTS)
         if head != append.base:
             job.error = StaleAppend(
                 f"{append.stream} is at {head.seq}, not at {append.base.seq}.",
                 stream=append.stream,
             )
-        elif append.answer is not None and _is_taken(connection, append.answer, keys):
+        elif append.answer is not None and is_answered(connection, append.answer):
             job.error = Conflict("This idempotency key was used meanwhile.", code="key_taken")
         else:
             heads[append.stream] = append.head
-            if append.answer is not None:
-                keys.add((append.answer.tenant, append.answer.key))
-
-
-def _is_taken(connection: Connection, answer: Answer, batch: set[tuple[str, str]]) -> bool:
-    if (answer.tenant, answer.key) in batch:
-        return True
-    query = select(answers.c.key).where(
-        answers.c.tenant == answer.tenant, answers.c.key == answer.key
-    )
-    return connection.execute(query).first() is not None
-
-
-_LAST = text("SELECT max(position) FROM events")
 
 
 def _write(connection: Connection, appends: list[Append]) -> None:
-    last = connection.execute(_LAST).scalar()
-    position = 0 if last is None else int(last) + 1
+    position = next_position(connection)
     tables: dict[str, list[tuple[object, ...]]] = {"events": [], "payloads": [], "objects": []}
     heads: dict[str, tuple[object, ...]] = {}
     for append in appends:
