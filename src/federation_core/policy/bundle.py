@@ -74,7 +74,7 @@ def file_problem(name: str, size: int) -> str | None:
     if name not in (MANIFEST, SCHEMA) and not _CEDAR_NAME.match(name):
         return f"only {MANIFEST}, {SCHEMA} and *.cedar belong in a bundle, in one folder"
     if size > MAX_FILE_BYTES:
-        return f"it has {size} bytes; at most {MAX_FILE_BYTES} are taken"
+        return f"it has more than {MAX_FILE_BYTES} bytes; split it"
     return None
 
 
@@ -121,7 +121,7 @@ def check_bundle(files: Mapping[str, bytes]) -> list[str]:
 def _texts(files: Mapping[str, bytes], problems: list[FieldError]) -> dict[str, str]:
     texts: dict[str, str] = {}
     if len(files) > MAX_FILES:
-        problems.append(FieldError("", f"a bundle has at most {MAX_FILES} files"))
+        problems.append(FieldError(".", f"a bundle has at most {MAX_FILES} files"))
         return texts
     for name in sorted(files):
         problem = file_problem(name, len(files[name]))
@@ -158,7 +158,7 @@ def _policies(
             problems += wrong
             sound = sound and not wrong
     if not found and sound:
-        problems.append(FieldError("", "it has no policy, and would deny everything"))
+        problems.append(FieldError("*.cedar", "there is no policy; the bundle would deny everything"))
     problems += _twice(found)
     if SCHEMA in texts and sound:
         problems += schema_problems(SCHEMA, texts[SCHEMA], found)
@@ -180,7 +180,5 @@ def _twice(policies: list[ParsedPolicy]) -> list[FieldError]:
 def _unusable(problems: list[FieldError]) -> SettingsError:
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    where = f"{first.path}: " if first.path else ""
-    return SettingsError(
-        f"The policy bundle cannot be used: {where}{first.message}{more}.", errors=problems
-    )
+    detail = f"The policy bundle cannot be used: {first.path}: {first.message.rstrip('.')}{more}."
+    return SettingsError(detail, errors=problems)

@@ -22,7 +22,7 @@ def read_bundle_folder(path: str | os.PathLike[str]) -> dict[str, bytes]:
     try:
         names = sorted(entry.name for entry in folder.iterdir())
         if len(names) > MAX_FILES:
-            raise SettingsError(f"{folder} has {len(names)} files; a bundle has {MAX_FILES}.")
+            raise SettingsError(f"{folder} has {len(names)} files; a bundle has at most {MAX_FILES}.")
         return {name: _read(folder / name) for name in names}
     except OSError as e:
         raise SettingsError(f"The policy bundle {folder} cannot be read: {e.strerror}.") from e
@@ -30,15 +30,15 @@ def read_bundle_folder(path: str | os.PathLike[str]) -> dict[str, bytes]:
 
 def _read(path: Path) -> bytes:
     _require(path, file_problem(path.name, 0))
-    if path.is_symlink():
+    kind = path.lstat().st_mode
+    if stat.S_ISLNK(kind):
         raise SettingsError(f"{path} is a link; a bundle's files must stand in its folder.")
+    if not stat.S_ISREG(kind):
+        raise SettingsError(f"{path} is not a file; a bundle is one flat folder of files.")
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SettingsError(f"{path} is not a file; a bundle is one flat folder of files.")
         data = file.read(MAX_FILE_BYTES + 1)
-    _require(path, file_problem(path.name, max(len(data), status.st_size)))
+    _require(path, file_problem(path.name, len(data)))
     return data
 
 

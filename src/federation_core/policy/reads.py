@@ -23,22 +23,25 @@ class _Use(msgspec.Struct, frozen=True):
 
 class Reads(msgspec.Struct, frozen=True):
     """Which attributes of the context, and which steps of `outputs`, are looked at; None where it
-    cannot be told, which means all."""
+    cannot be told, which means all. `uses` are the exact paths, each with whether its presence is
+    all that is asked."""
 
     attributes: frozenset[str] | None = frozenset()
     outputs: frozenset[str] | None = frozenset()
+    uses: frozenset[tuple[tuple[str, ...], bool]] | None = frozenset()
 
     @classmethod
     def of(cls, policies: Iterable[dict[str, Any]]) -> "Reads":
         """What `policies`, each in Cedar's JSON form, look at together."""
         uses = {use for policy in policies for use in _uses(policy)}
         if any(not use.path for use in uses):
-            return cls(None, None)
+            return cls(None, None, None)
         attributes = frozenset(use.path[0] for use in uses)
+        paths = frozenset((use.path, use.is_test) for use in uses)
         if _Use(("outputs",), is_test=False) in uses:
-            return cls(attributes, None)
+            return cls(attributes, None, paths)
         steps = (u.path[1] for u in uses if u.path[0] == "outputs" and len(u.path) > 1)
-        return cls(attributes, frozenset(steps))
+        return cls(attributes, frozenset(steps), paths)
 
     def sees(self, attribute: str) -> bool:
         return self.attributes is None or attribute in self.attributes

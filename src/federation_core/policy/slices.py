@@ -10,8 +10,10 @@ from typing import Any
 import cedarpy
 import msgspec
 
+from ..spine.decision import Decision
 from .annotations import PolicyInfo
-from .reads import actions_in_scope
+from .memo import Memo
+from .reads import Reads, actions_in_scope
 
 __all__ = ["CompiledSet", "ParsedPolicy", "Slice", "Slices"]
 
@@ -43,10 +45,12 @@ class CompiledSet(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """`without_flags` is None where there are no flags: then it would be `every` again."""
+    """`without_flags` is None where there are no flags: then it would be `every` again. `memo`
+    holds the answers that this set gave."""
 
     every: CompiledSet
     without_flags: CompiledSet | None
+    memo: Memo[Decision]
 
 
 class Slices:
@@ -68,7 +72,8 @@ class Slices:
 def _slice(policies: Iterable[ParsedPolicy]) -> Slice:
     every = list(policies)
     rest = [p for p in every if p.info.effect != "flag"]
-    return Slice(_compile(every), None if len(rest) == len(every) else _compile(rest))
+    without_flags = None if len(rest) == len(every) else _compile(rest)
+    return Slice(_compile(every), without_flags, Memo(Reads.of(p.form for p in every)))
 
 
 def _compile(policies: list[ParsedPolicy]) -> CompiledSet:

@@ -15,9 +15,9 @@ __all__ = ["MAX_NESTING", "MAX_TOKENS", "PolicyText", "nesting", "split_policies
 MAX_NESTING: Final = 32
 MAX_TOKENS: Final = 2_000
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*|\w+|\S')
-"""As Cedar's lexer has them: strings, comments (which a carriage return ends too), words; every
-other sign on its own."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\r\n]*|\w+|\S')
+"""As Cedar's lexer has them: strings (one that does not end takes the rest, and Cedar refuses it),
+comments (which a carriage return ends too), words; every other sign on its own."""
 
 
 class PolicyText(msgspec.Struct, frozen=True):

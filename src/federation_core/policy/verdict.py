@@ -52,7 +52,13 @@ def judge(bundle: Bundle, request: PolicyRequest) -> Decision:
         question = pose(bundle.reads, request, shown)
         if hashed == ZERO_HASH:
             return _decision(bundle, hashed, "deny", "The request has no RFC 8785 form.")
-        return _rule(bundle, request.action, question, hashed)
+        memo = bundle.slices.of(request.action).memo
+        key = memo.key(request, shown)
+        answer = memo.get(key)
+        if answer is None:
+            answer = _rule(bundle, request.action, question, hashed)
+            memo.put(key, answer)
+        return msgspec.structs.replace(answer, request_hash=hashed)
     except InvalidInput as e:
         return _decision(bundle, hashed, "deny", e.detail)
     except Exception as e:
