@@ -158,7 +158,9 @@ def _policies(
             problems += wrong
             sound = sound and not wrong
     if not found and sound:
-        problems.append(FieldError("*.cedar", "there is no policy; the bundle would deny everything"))
+        problems.append(
+            FieldError("*.cedar", "there is no policy; the bundle would deny everything")
+        )
     problems += _twice(found)
     if SCHEMA in texts and sound:
         problems += schema_problems(SCHEMA, texts[SCHEMA], found)

@@ -22,7 +22,9 @@ def read_bundle_folder(path: str | os.PathLike[str]) -> dict[str, bytes]:
     try:
         names = sorted(entry.name for entry in folder.iterdir())
         if len(names) > MAX_FILES:
-            raise SettingsError(f"{folder} has {len(names)} files; a bundle has at most {MAX_FILES}.")
+            raise SettingsError(
+                f"{folder} has {len(names)} files; a bundle has at most {MAX_FILES}."
+            )
         return {name: _read(folder / name) for name in names}
     except OSError as e:
         raise SettingsError(f"The policy bundle {folder} cannot be read: {e.strerror}.") from e

@@ -1,6 +1,6 @@
 """`bundle.yaml`: what a bundle says about itself."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import yaml
@@ -10,6 +10,8 @@ from ..errors import InvalidInput
 from ..spine.decision import PolicyMode
 
 __all__ = ["Manifest", "read_manifest"]
+
+_MAX_LENGTH: Final = 16 * 1024
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +26,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_manifest(text: str) -> Manifest:
     """Raises `InvalidInput` with a sentence about what is wrong."""
+    if len(text) > _MAX_LENGTH:
+        raise InvalidInput(f"It has more than {_MAX_LENGTH} characters.")
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         keys = [k.value for k, _ in node.value] if isinstance(node, yaml.MappingNode) else []

@@ -57,11 +57,12 @@ class Memo(Generic[T]):
 
 
 def _look(shown: Any, path: tuple[str, ...], *, is_test: bool) -> list[Any]:
-    """How far `path` leads, and what stands there: all of it, or for a test only that it does."""
+    """How far `path` leads, and what stands there: all of it, or for a test only that it does.
+    Where it ends early at something that is no record, that is what Cedar complains about."""
     for depth, name in enumerate(path):
         if not isinstance(shown, dict):
-            return [depth, "no record"]
+            return [depth, shown]
         if name not in shown or shown[name] is None:
-            return [depth, "missing"]
+            return [depth]
         shown = shown[name]
     return [] if is_test else [shown]
