@@ -18,10 +18,11 @@ from ..engine.local import LocalEngine
 from ..engine.ports import Clock, NewId, new_id, system_clock
 from ..executors import Executors
 from ..identity import ALL_SCOPES, Caller
-from ..ledger import Ledger
+from ..ledger import Append, Ledger
 from ..ledger.exclusive import Exclusive
 from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
+from ..spine.envelope import Head
 from .answers import Answers
 from .call import Call
 from .catalog import Catalog
@@ -76,7 +77,10 @@ class FederationCore:
         folder = Path(data_dir)
         async with AsyncExitStack() as stack:
             stack.enter_context(Exclusive(folder))
-            ledger = await Ledger.open(database or folder / "fedcore.db")
+            path = database or folder / "fedcore.db"
+            if path.parent.resolve() != folder.resolve():
+                stack.enter_context(Exclusive(path.parent))
+            ledger = await Ledger.open(path)
             stack.push_async_callback(ledger.close)
             executors = Executors.build(python_allow=python_allow, http_allow=http_allow)
             stack.push_async_callback(executors.aclose)
@@ -131,6 +135,11 @@ class FederationCore:
             correlation_id=correlation_id or f"t:{tenant}|c:{self._parts.new_id()}",
             mode=mode,
         )
+
+    async def check(self) -> None:
+        """Raises `LedgerUnavailable` where the ledger cannot be written now."""
+        nothing = Append("", self.default_tenant, Head(), [])
+        await self._parts.ledger.append(nothing)
 
     @property
     def default_tenant(self) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import structlog
+
 from ..engine.asking import ask
 from ..errors import FieldError, InvalidInput, NotFound
 from ..ledger import queries
@@ -112,6 +114,14 @@ class Gates:
             )
             view = await visit.gate_view(gate_id)
             await visit.commit(200, view)
+        structlog.get_logger().warning(
+            "emergency_bypass",
+            gate=gate_id,
+            run_id=visit.run.run_id,
+            actor=call.actor.actor_id,
+            via=call.actor.via,
+            why=request.reason,
+        )
         return view
 
     def _answering(

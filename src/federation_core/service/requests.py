@@ -18,12 +18,12 @@ __all__ = [
     "ResumeRequest",
 ]
 
-WorkflowId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$")]
+WorkflowId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
+Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$")]
+StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")]
 Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
-Approver = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:@/+-]{1,140}$")]
+Approver = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:@/+-]{1,140}\Z")]
 Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 MAX_GATE_SECONDS = 366 * 24 * 3600
 
