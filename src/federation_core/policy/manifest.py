@@ -3,11 +3,11 @@
 from typing import Annotated, Final
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from ..errors import InvalidInput
 from ..spine.decision import PolicyMode
+from ..spine.workflow_yaml import read
 
 __all__ = ["Manifest", "read_manifest"]
 
@@ -27,14 +27,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_manifest(text: str) -> Manifest:
     """Raises `InvalidInput` with a sentence about what is wrong."""
     if len(text) > _MAX_LENGTH:
-        raise InvalidInput(f"It has more than {_MAX_LENGTH} characters.")
+        raise InvalidInput(f"it has more than {_MAX_LENGTH} characters")
+    document = read(text)
+    if document.problems and text.strip():
+        first = document.problems[0]
+        raise InvalidInput(f"line {first.line}: {first.message}")
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        keys = [k.value for k, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        if len(set(map(str, keys))) != len(keys):
-            raise InvalidInput("A key stands twice; each may stand once.")
-        return msgspec.convert(yaml.safe_load(text), Manifest)
-    except yaml.YAMLError as e:
-        raise InvalidInput(f"It is not YAML: {' '.join(str(e).split())}.") from e
-    except (msgspec.ValidationError, ValueError, RecursionError) as e:
-        raise InvalidInput(f"{e}.") from e
+        return msgspec.convert(document.value or {}, Manifest)
+    except msgspec.ValidationError as e:
+        raise InvalidInput(str(e)) from e

@@ -6,6 +6,7 @@ need not be asked again. What the policies read is known from their JSON form; w
 told, nothing is remembered.
 """
 
+import hashlib
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -29,8 +30,8 @@ class Memo(Generic[T]):
         self._known: dict[bytes, T] = {}
 
     def key(self, request: PolicyRequest, shown: dict[str, Any]) -> bytes | None:
-        """All that the answer can depend on, as bytes; None where that cannot be told. JSON text
-        keeps apart what Python holds equal: `true` and `1`."""
+        """The SHA-256 of all that the answer can depend on, so that large inputs are not kept; None
+        where that cannot be told. JSON text keeps apart what Python holds equal: `true` and `1`."""
         if self._uses is None:
             return None
         actor = request.actor
@@ -44,7 +45,7 @@ class Memo(Generic[T]):
             request.step_id,
         ]
         facts.extend(_look(shown, path, is_test=is_test) for path, is_test in self._uses)
-        return _encode(facts)
+        return hashlib.sha256(_encode(facts)).digest()
 
     def get(self, key: bytes | None) -> T | None:
         return None if key is None else self._known.get(key)
@@ -58,11 +59,14 @@ class Memo(Generic[T]):
 
 def _look(shown: Any, path: tuple[str, ...], *, is_test: bool) -> list[Any]:
     """How far `path` leads, and what stands there: all of it, or for a test only that it does.
-    Where it ends early at something that is no record, that is what Cedar complains about."""
+    Where it ends early at something that is no record, that is what Cedar complains about.
+
+    Each begins with a word of its own: what is missing at depth 1 is not a value of 1.
+    """
     for depth, name in enumerate(path):
         if not isinstance(shown, dict):
-            return [depth, shown]
+            return ["ends", depth, shown]
         if name not in shown or shown[name] is None:
-            return [depth]
+            return ["missing", depth]
         shown = shown[name]
-    return [] if is_test else [shown]
+    return ["there"] if is_test else ["is", shown]

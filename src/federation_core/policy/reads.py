@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ..spine.workflow_problems import suggestion
 from .vocabulary import ACTIONS, CONTEXT, ENTITY_TYPES
 
 __all__ = ["Reads", "actions_in_scope", "unknown_names"]
@@ -63,16 +64,17 @@ def unknown_names(policy: dict[str, Any]) -> list[str]:
     """Actions, entity types and attributes of the context that no request has: a rule about one
     would never do anything, and nobody would see that."""
     problems = {
-        f"context has no attribute {use.path[0]!r}"
+        f"context has no attribute {use.path[0]!r}{suggestion(use.path[0], CONTEXT)}"
         for use in _uses(policy)
         if use.path and use.path[0] not in CONTEXT
     }
     for node in _nodes(policy):
         kind = node.get("type") if _is_entity(node) else node.get("entity_type")
         if isinstance(kind, str) and kind not in ENTITY_TYPES:
-            problems.add(f"there is no entity type {kind!r}")
+            problems.add(f"there is no entity type {kind!r}{suggestion(kind, ENTITY_TYPES)}")
         elif _is_entity(node) and kind == "Action" and node["id"] not in ACTIONS:
-            problems.add(f"there is no action {node['id']!r}")
+            name = node["id"]
+            problems.add(f"there is no action {name!r}{suggestion(name, ACTIONS)}")
     return sorted(problems)
 
 
