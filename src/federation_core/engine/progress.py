@@ -190,7 +190,7 @@ class Progress:
         try:
             output = template.evaluate(await scope(self.live, template.references))
             digest = self._keep(await self._seal_run_output(output), output)
-            decision = await self._ask_run("run.complete", output)
+            decision = await self._ask_run("run.complete")
         except FederationError as e:
             self._fail(e.error_code, f"the run has no output: {e.detail}")
             return
@@ -205,7 +205,7 @@ class Progress:
         salt = await self.live.salt_of(asked[-1]) if asked else None
         return seal_payload(output, sensitive=True, salt=salt)
 
-    async def _ask_run(self, action: str, subject: Any) -> Decision:
+    async def _ask_run(self, action: str, subject: Any = None) -> Decision:
         return await ask(
             self._governor,
             self.live,

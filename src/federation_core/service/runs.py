@@ -158,7 +158,6 @@ class Runs:
                 action,
                 actor=call.actor,
                 now=visit.turn.now,
-                step_input=None if output is msgspec.UNSET else output,
                 mode=call.mode,
             )
             command = ChangeStatus(

@@ -49,8 +49,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The answer. `policy_id` and `policy_hash` name the bundle that decided; `rules_triggered`
     the `@id`s of the determining policies; `flags` is empty unless `decision` is `flag`.
 
-    `tightened` is the answer of the stricter bundle that was asked beside the tenant's own, where
-    the caller tightened the mode.
+    Where the caller tightened the mode, two bundles were asked; `tightened` is the answer of the
+    other one.
     """
 
     decision: Effect

@@ -95,8 +95,8 @@ class RunEnded(_Data, frozen=True, kw_only=True):
 
 
 class TightenedBy(_Data, frozen=True, kw_only=True):
-    """What the stricter bundle said, where the caller tightened the mode; of two answers the
-    more restrictive one decided."""
+    """What the other bundle said, where the caller tightened the mode and two were asked; of the
+    two answers the more restrictive one decided."""
 
     decision: Effect
     policy_id: str

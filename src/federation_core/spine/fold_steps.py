@@ -80,7 +80,9 @@ def step_decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
     state = step.state
     require(isinstance(state, (Pending, Flagged)), event, f"the step is {state.status}")
     require(step.attempt == attempt, event, f"the step is at attempt {step.attempt}")
-    require(data.action == f"step.{step.step_type.lower()}", event, "the action is another's")
+    about = (data.step_type, data.action)
+    own = (step.step_type, f"step.{step.step_type.lower()}")
+    require(about == own, event, "the type or the action is another's")
     require(not run.unmet.get(step_id), event, "steps it needs have not ended")
     step = msgspec.structs.replace(step, decision=data, decided_at=event.at, input_hash=subject)
     match data.decision:
