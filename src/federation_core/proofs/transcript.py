@@ -41,8 +41,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     service took for this run.
 
     `live` are the log entries as the event stream told them, `logs` as they were read afterwards.
-    `effects_at_pause` is how many effects there were when the run first waited for people, None
-    where it never did. `log` is the name of the ledger's log and `bodies` the stored bytes of the
+    `effects_at_pause` is how many effects there were just before people approved, None where
+    nobody was asked. `log` is the name of the ledger's log and `bodies` the stored bytes of the
     run's events, both None where the harness cannot know them. `policy` (id, hash) and
     `definition_hash` are of the bundle and the workflow that the harness gave to the server.
     """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from ..client import Client
-from ..errors import FederationError
+from ..errors import FederationError, OperatorError
 from .transcript import Json
 
 __all__ = ["Silent", "follow"]
@@ -48,3 +48,7 @@ def _read(
         told.put(None)
     except FederationError as e:
         told.put(e)
+    except Exception as e:  # a thread of its own has nobody else to tell
+        broken = OperatorError(f"The event stream broke: {type(e).__name__}: {e}.")
+        broken.__cause__ = e
+        told.put(broken)

@@ -1,0 +1,54 @@
+"""The campaign in a few lines on a terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from .result import Result, Trial
+
+__all__ = ["conclude", "introduce"]
+
+_SHOWN = 10
+
+
+def introduce(console: Console, url: str, *, own: bool) -> None:
+    """Where it is played."""
+    whose = "a server of its own, with fresh data" if own else "a server that was running already"
+    _print(console, ("PT-004 workflow orchestration", "bold"), f" on {url}, {whose}")
+
+
+def conclude(console: Console, result: Result, report: Path, seconds: float) -> None:
+    """A line for each test, one for the changed copies, and the verdict."""
+    for trial in result.trials:
+        _print(console, f"  {trial.case.letter} ", _mark(trial.held), f" {_told(trial)}")
+    changed = [t for t in result.tamperings if t.wanted]
+    if changed:
+        mark = _mark(all(t.held for t in result.tamperings))
+        refused = sum(t.held for t in changed)
+        told = f" {refused} of {len(changed)} changed copies of the record refused"
+        _print(console, "  ! ", mark, told)
+    for line in result.failures[:_SHOWN]:
+        _print(console, (f"    {line}", "red"))
+    verdict = ("PROVED", "bold green") if result.held else ("NOT PROVED", "bold red")
+    _print(console, verdict, f" in {seconds:.1f} s. Report: {report}")
+
+
+def _told(trial: Trial) -> str:
+    t = trial.transcript
+    if t is None:
+        return f"{trial.case.name} did not come to its end"
+    seen = " → ".join(s.status.upper() for s in t.sightings)
+    refused = sum(a.is_refused for a in t.attacks)
+    return (
+        f"{trial.case.name:<12} {seen}; effects outside: {len(t.effects)}; "
+        f"attacks refused: {refused} of {len(t.attacks)}"
+    )
+
+
+def _mark(held: bool) -> tuple[str, str]:
+    return ("✓", "green") if held else ("✗", "red")
+
+
+def _print(console: Console, *parts: str | tuple[str, str]) -> None:
+    console.print(Text.assemble(*parts), soft_wrap=True)
