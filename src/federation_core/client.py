@@ -17,6 +17,8 @@ __all__ = ["ApiError", "Client", "ServerUnreachable"]
 
 Json = dict[str, Any]
 
+_PAGE = 1_000
+
 
 class ApiError(CallerError):
     """The server refused: `status` (HTTP), `error_code`, `detail` and `errors` are its own."""
@@ -53,11 +55,11 @@ class Client:
         if tenant is not None:
             headers["X-Tenant-Id"] = tenant
         self.url = url.rstrip("/")
+        self._timeout = timeout
         self._http = httpx.Client(
             base_url=self.url,
             auth=_Bearer(token),
             headers=headers,
-            timeout=timeout,
             trust_env=False,
         )
 
@@ -89,10 +91,8 @@ class Client:
         """One call; `key` is sent as the idempotency key, `wait` (seconds) as a preference to be
         answered later, with more. Raises `ApiError`, `ServerUnreachable`."""
         sent = dict(headers or {})
-        timeout = self._http.timeout
         if wait is not None:
             sent["Prefer"] = f"wait={wait:g}"
-            timeout = httpx.Timeout(timeout, read=timeout.read and timeout.read + wait)
         if key is not None:
             sent["X-Idempotency-Key"] = key
         content = None
@@ -102,7 +102,12 @@ class Client:
         shown = {k: _query(v) for k, v in (params or {}).items() if v is not None}
         try:
             response = self._http.request(
-                method, path, content=content, params=shown, headers=sent, timeout=timeout
+                method,
+                path,
+                content=content,
+                params=shown,
+                headers=sent,
+                timeout=self._timeout + (wait or 0),
             )
         except httpx.TransportError as e:
             raise ServerUnreachable(
@@ -171,16 +176,29 @@ class Client:
         params = {"event_type": event_type, "limit": limit, "offset": offset}
         return self._list("GET", f"/workflows/runs/{run_id}/logs", params=params)
 
+    def all_logs(self, run_id: str, *, event_type: str | None = None) -> Iterator[Json]:
+        """The audit trail, page by page."""
+        offset = 0
+        while True:
+            page = self.logs(run_id, event_type=event_type, limit=_PAGE, offset=offset)
+            yield from page
+            offset += len(page)
+            if len(page) < _PAGE:
+                return
+
     def request_gate(self, run_id: str, step_id: str, gate_name: str, **more: Any) -> Json:
         body = {"step_id": step_id, "gate_name": gate_name, **more}
         return self._dict("POST", f"/workflows/runs/{run_id}/gates", json=body)
 
     def answer_gate(
-        self, run_id: str, gate_id: str, *, approve: bool, reason: str | None = None
+        self, run_id: str | None, gate_id: str, *, approve: bool, reason: str | None = None
     ) -> Json:
+        """`run_id` may be None where only the gate is known."""
         body: Json = {"status": "approved" if approve else "rejected"}
         if reason is not None:
             body["rejection_reason"] = reason
+        if run_id is None:
+            return self._dict("POST", f"/api/fc/gates/{gate_id}", json=body)
         return self._dict("PATCH", f"/workflows/runs/{run_id}/gates/{gate_id}", json=body)
 
     def resume(self, run_id: str, gate_id: str, decision: str, given: Json | None = None) -> Json:

@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 1_048_576
 _PLACE = re.compile(r" - at `(?:key` in `)?\$?(.*)`\Z")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 Receive = Callable[[], Awaitable[Any]]
 
 
@@ -84,24 +84,27 @@ def convert(
     (unless `lenient`), missing or wrong."""
     if not isinstance(value, dict):
         raise InvalidInput(f"{what} must be a JSON object.")
-    errors = [] if lenient else _unknown(value, kind)
-    if not errors:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    unknown = [] if lenient else [name for name in value if name not in known]
+    if not unknown:
         try:
             return msgspec.convert(value, kind, strict=strict)
         except msgspec.ValidationError:
             pass  # what the first error hides is looked for below
+    errors = [FieldError(_pointer(name), "unknown") for name in unknown]
     errors += _wrong(value, kind, strict=strict)
-    first = errors[0]
-    raise InvalidInput(f"{what} is refused: {first.path}: {first.message}.", errors=errors)
+    raise InvalidInput(f"{what} is refused: {_told(errors, unknown, known)}.", errors=errors)
 
 
-def _unknown(value: Mapping[str, Any], kind: type) -> list[FieldError]:
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    message = f"unknown; there are {', '.join(known)}" if known else "unknown; there are none"
-    return [FieldError(_pointer(name), message) for name in value if name not in known]
+def _told(errors: list[FieldError], unknown: list[str], known: list[str]) -> str:
+    if not unknown:
+        return f"{errors[0].path}: {errors[0].message}"
+    names = ", ".join(f"{name[:50]!a}" for name in unknown[:5])
+    others = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
+    return f"it does not know {names}{others}; it knows {', '.join(known) or 'no field'}"
 
 
-def _wrong(value: Mapping[str, Any], kind: type, *, strict: bool) -> list[FieldError]:
+def _wrong(value: Mapping[str, Any], kind: type[msgspec.Struct], *, strict: bool) -> list[FieldError]:
     errors = []
     for field in msgspec.structs.fields(kind):
         name = field.encode_name

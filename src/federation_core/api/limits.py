@@ -16,13 +16,17 @@ class Room:
         self.taken = 0
         self._what = what
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def check(self) -> None:
         """Raises `TooManyRequests` where every place is taken."""
         if self.taken >= self.limit:
             raise TooManyRequests(
                 f"The server is busy with {self.taken} {self._what}; try again in a second."
             )
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place. Raises `TooManyRequests` where there is none."""
+        self.check()
         self.taken += 1
         try:
             yield

@@ -1,9 +1,9 @@
 """One row of the contract: a method and a path, what is asked, what is answered.
 
-A handler is an async function. Its parameters say what it takes: `ask` (or `api`, where nobody has
-to say who they are), the names in the path, `query` and `body` (structs that are checked before it
-is called); what it returns is the answer's shape. The server's routes and its OpenAPI document are
-both read from here, so neither can know what the other does not.
+A handler is an async function. Its parameters say what it takes: `ask` (an `Anyone` where nobody
+has to say who they are), the names in the path, `query` and `body` (structs that are checked before
+it is called); what it returns is the answer's shape. The server's routes and its OpenAPI document
+are both read from here, so neither can know what the other does not.
 """
 
 import inspect
@@ -26,9 +26,10 @@ _REFUSED_WITH_BODY = (413, 415, 422)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """`scope` is what the caller's token must open, None where no token is asked for. `conflicts`
-    where 409 can be answered, `waits` where `Prefer: wait` is heeded. `location` makes the
-    `Location` header of an answer. A `lenient` operation ignores unknown fields."""
+    """`scope` is what the caller's token must open, None where no token is asked for. `refuses` are
+    the statuses of refusals that do not follow from the rest. Where `waits`, `Prefer: wait` is
+    heeded; `location` makes the `Location` header of an answer. A `lenient` operation ignores
+    unknown fields."""
 
     name: str
     method: str
@@ -43,7 +44,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     media_type: str = JSON
     scope: Scope | None = None
-    conflicts: bool = False
+    refuses: tuple[int, ...] = ()
     waits: bool = False
     location: Callable[[Any], str] | None = None
     example: Mapping[str, Any] | None = None
@@ -69,14 +70,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def refusals(self) -> list[int]:
         """Every status that a problem can have here."""
-        found: set[int] = set()
+        found = set(self.refuses)
         if self.scope is not None:
             found.update(_REFUSED_WITH_TOKEN)
         if self.body is not None:
             found.update(_REFUSED_WITH_BODY)
         if self.parameters:
             found.add(404)
-        if self.conflicts or (self.takes_key and self.scope is not None):
+        if self.takes_key:
             found.add(409)
         return sorted(found)
 

@@ -1,0 +1,156 @@
+"""The HTTP application: the operations behind their routes, and what surrounds each of them."""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
+from litestar.types import ASGIApp, Method
+
+from ..errors import NotFound
+from ..service import FederationCore
+from . import envelope, events, gates, health, policies, reference, runs, steps, workflows
+from .aliases import ALIASES
+from .auth import Auth
+from .context import Api
+from .correlation import Correlated
+from .endpoint import answer
+from .limits import Room
+from .metrics import Metrics
+from .operation import Operation
+from .problems import to_problem
+
+__all__ = ["OPERATIONS", "build_app"]
+
+OPERATIONS: tuple[Operation, ...] = (
+    runs.create_run,
+    runs.list_runs,
+    runs.get_run,
+    runs.change_status,
+    runs.logs,
+    events.live_events,
+    steps.record_step,
+    gates.request_gate,
+    gates.answer_gate,
+    gates.resume_run,
+    gates.bypass_gate,
+    gates.pending_gates,
+    workflows.register_workflow,
+    workflows.list_workflows,
+    policies.activate_policy,
+    policies.list_policies,
+    health.health,
+    health.ready,
+    health.metrics,
+    reference.openapi_json,
+    reference.page,
+    *ALIASES,
+    envelope.envelope_health,
+)
+"""Everything that the server answers, in the order of its description."""
+
+MAX_REQUESTS = 1_024
+MAX_STREAMS = 1_024
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def build_app(
+    core: FederationCore,
+    auth: Auth,
+    *,
+    closing: asyncio.Event | None = None,
+    max_requests: int = MAX_REQUESTS,
+    max_streams: int = MAX_STREAMS,
+) -> ASGIApp:
+    """The ASGI application. Setting `closing` ends the streams and the waits that are open.
+
+    At most `max_requests` are worked on at a time, and `max_streams` followed; more are refused.
+    """
+    requests = Room(max_requests, "requests")
+    streams = Room(max_streams, "live streams")
+    api = Api(
+        core=core,
+        operations=OPERATIONS,
+        auth=auth,
+        metrics=_metrics(core, requests, streams),
+        requests=requests,
+        streams=streams,
+        closing=closing or asyncio.Event(),
+    )
+    app = _Plain(
+        route_handlers=_routes(api, OPERATIONS),
+        exception_handlers={HTTPException: to_problem, Exception: to_problem},
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Correlated(cast("ASGIApp", app), api.metrics, core.default_tenant)
+
+
+class _Plain(Litestar):
+    """Without the plugins for other libraries' models, which nothing here uses and which take an
+    eighth of a second to import. (Were this hook gone in a later Litestar, they would be back.)"""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
+def _metrics(core: FederationCore, requests: Room, streams: Room) -> Metrics:
+    return Metrics(
+        counters={"fedcore_ledger_commits": ("Ledger transactions.", lambda: core.commits)},
+        gauges={
+            "fedcore_runs_driving": ("Managed runs under way.", lambda: core.driving),
+            "fedcore_requests_in_flight": ("Requests under way.", lambda: requests.taken),
+            "fedcore_streams_open": ("Live streams followed.", lambda: streams.taken),
+        },
+    )
+
+
+def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]:
+    """A handler for each path and method. Operations that differ only in the verb at the end of
+    the path (`…/{run_id}:resume`) share one, for Litestar's paths are made of whole segments."""
+    shared: dict[tuple[str, str], dict[str, Operation]] = defaultdict(dict)
+    for operation in operations:
+        path, verb = operation.route
+        shared[path, operation.method][verb] = operation
+    return [
+        HTTPRouteHandler(
+            re.sub(r"\{(\w+)\}", r"{\1:str}", path), http_method=cast("Method", method)
+        )(_handler(api, by_verb))
+        for (path, method), by_verb in shared.items()
+    ]
+
+
+def _handler(
+    api: Api, by_verb: dict[str, Operation]
+) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[Any]]]:
+    has_verbs = any(by_verb)
+
+    async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+        params: dict[str, str] = dict(request.scope["path_params"])
+        verb = ""
+        if has_verbs:
+            name = next(reversed(params))
+            params[name], _, verb = params[name].partition(":")
+        operation = by_verb.get(verb)
+        if operation is None:
+            raise NotFoundException
+        _check_ids(params)
+        return await answer(api, operation, request, params)
+
+    return handle
+
+
+def _check_ids(params: dict[str, str]) -> None:
+    """What cannot be an id names nothing, and goes no further."""
+    for name, value in params.items():
+        if not _ID.match(value):
+            kind = name.removesuffix("_id")
+            raise NotFound(f"There is no {kind} {value[:64]!a}.", code=f"{kind}_not_found")

@@ -1,0 +1,116 @@
+"""The composition root: settings in, a running server out."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from . import __version__
+from .errors import OperatorError
+from .identity import load_or_create_secret
+from .service import FederationCore
+from .settings import Settings
+
+__all__ = ["load_secret", "open_core", "serve"]
+
+_SECRET_FILE = "secret.key"  # noqa: S105 (the name of a file)
+_GRACE_S = 10.0
+"""How long requests that are under way may take to finish when the server stops."""
+
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter lock while others want it. At Python's 5 ms a busy
+event loop would keep the ledger's writer waiting longer for the lock than for the disk."""
+
+
+def load_secret(settings: Settings) -> str:
+    """The secret of the tokens: as it is set, else the server's own in the data directory, made
+    with mode 0600 where there is none. Raises `SettingsError`."""
+    return settings.secret_key or load_or_create_secret(settings.data_dir / _SECRET_FILE)
+
+
+def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]:
+    """The system that `settings` describe. See `FederationCore.open` for what is raised."""
+    return FederationCore.open(
+        settings.data_dir,
+        database=settings.database_path,
+        policy_dir=settings.policy_dir,
+        shipped_policy=settings.default_bundle,
+        workflow_dir=settings.workflow_dir,
+        tenant=settings.tenant,
+        http_allow=settings.http_allow,
+        python_allow=settings.python_allow,
+        require_registration=settings.require_registration,
+    )
+
+
+async def serve(settings: Settings, *, announce: Callable[[str], None] = print) -> None:
+    """Serve HTTP until SIGTERM or SIGINT, then finish what is under way and return.
+
+    Everything runs in this process, so that nothing is left behind when it is killed. `announce`
+    is told once, when the server listens, and on which port. Raises `OperatorError` where it
+    cannot listen, and what `open_core` and `load_secret` raise.
+    """
+    from .api import Auth, build_app
+    from .api.server import Server, listen, url_of
+
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _configure_log()
+    secret = load_secret(settings)
+    with listen(settings.host, settings.port) as listener:
+        async with open_core(settings) as core:
+            closing = asyncio.Event()
+            auth = Auth(
+                secret=secret,
+                mode="development" if settings.dev else "production",
+                default_tenant=settings.tenant,
+            )
+            server = Server(build_app(core, auth, closing=closing), listener)
+            serving = asyncio.ensure_future(server.serve())
+            _on_signals(closing.set)
+            announce(await _greeting(settings, core, url_of(listener)))
+            stop = asyncio.ensure_future(closing.wait())
+            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not closing.is_set():
+                raise OperatorError("The HTTP server ended by itself; start it again.")
+            server.finish()
+            await asyncio.wait({serving}, timeout=_GRACE_S)
+
+
+def _configure_log() -> None:
+    """Lines of JSON to standard error; for a person at a terminal, text. Tracebacks are plain: a
+    pretty one takes a second to draw, and shows the values of variables."""
+    at_terminal = sys.stderr.isatty()
+    show: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if at_terminal
+        else structlog.processors.JSONRenderer()
+    )
+    traceback = [] if at_terminal else [structlog.processors.format_exc_info]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *traceback,
+            show,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _greeting(settings: Settings, core: FederationCore, url: str) -> str:
+    history = await core.policies.history(core.call("system", kind="system"))
+    policy = history[-1].bundle_id if history and history[-1].active else "none"
+    mode = "development" if settings.dev else "production"
+    return (
+        f"Federation Core {__version__} listens on {url} "
+        f"(data {settings.data_dir}, policy {policy}, {mode} mode)"
+    )
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
