@@ -18,9 +18,10 @@ from ..errors import FederationError, SettingsError
 from ..identity import Claims, check_actor, issue_token, load_or_create_secret
 from ..settings import Settings, load_settings
 
-__all__ = ["OWN_TOKEN_S", "connect", "own_actor", "read_settings", "secret_of", "url_of"]
+__all__ = ["OWN_TOKEN_S", "connect", "named", "own_actor", "read_settings", "secret_of", "url_of"]
 
 OWN_TOKEN_S = 300
+SECRET_FILE = "secret.key"  # noqa: S105 (a name)
 _SERVER_ID = "fedcore-cli"
 
 
@@ -45,13 +46,14 @@ def secret_of(settings: Settings) -> str:
     none to be read; it is never made here, for no server would know it."""
     if settings.secret_key is not None:
         return settings.secret_key
-    if not os.access(settings.secret_file, os.R_OK):
+    path = settings.data_dir / SECRET_FILE
+    if not os.access(path, os.R_OK):
         raise SettingsError(
             f"There is no secret to be read in {settings.data_dir}: give --token, or the "
             "--data-dir of a server that has been started.",
             code="no_token",
         )
-    return load_or_create_secret(settings.secret_file)
+    return load_or_create_secret(path)
 
 
 def own_actor() -> str:
@@ -77,7 +79,7 @@ def connect(
     issued with the settings' secret. Raises `SettingsError` where that cannot be done.
     """
     if actor is not None:
-        _named(actor)
+        named(actor)
     if token is not None:
         if roles:
             raise typer.BadParameter("a token given says its roles itself", param_hint="--role")
@@ -126,7 +128,8 @@ def _client(
         raise typer.BadParameter(str(e), param_hint="--url") from e
 
 
-def _named(actor: str) -> None:
+def named(actor: str) -> None:
+    """Raises `BadParameter` for what cannot name an actor."""
     try:
         check_actor(actor)
     except FederationError as e:

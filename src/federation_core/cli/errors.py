@@ -39,6 +39,7 @@ def report(error: Exception, *, as_json: bool) -> int:
     """Tell of `error` on stderr, and with `as_json` also as `{"error": …}` on stdout."""
     status = status_of(error)
     if status == INTERRUPTED:
+        print(file=sys.stderr)  # noqa: T201 (the question stands open)
         return status
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
@@ -69,7 +70,8 @@ def _describe(error: Exception) -> dict[str, Any]:
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    return f"{message}; see `{context.command_path if context else 'fedcore'} --help`."
+    where = f"`{context.command_path if context else 'fedcore'} --help`"
+    return f"{message} See {where}." if message.endswith("?") else f"{message}; see {where}."
 
 
 def _entry(code: str, message: str, errors: Any = ()) -> dict[str, Any]:

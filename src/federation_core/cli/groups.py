@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -12,23 +12,29 @@ __all__ = ["Command", "Group", "LazyGroup", "noun", "verb"]
 
 
 class Command(TyperCommand):
-    """A command whose help sets apart the options that many commands share."""
+    """A command whose help names arguments as its author did, and sets apart the options that
+    many commands share."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [str(p.metavar) for p in self.params if _is_argument(p)]
+        return [self.options_metavar or "", *arguments]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(_section(param), []).append(record)
+        params: list[Any] = self.get_params(ctx)
+        for param in params:
+            if _is_argument(param):
+                sections.setdefault("Arguments", []).append((param.metavar, param.help))
+            elif record := param.get_help_record(ctx):
+                title = param.rich_help_panel or "Options"
+                sections.setdefault(title, []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-def _section(param: Any) -> str:
-    if param.param_type_name == "argument":
-        return "Arguments"
-    return getattr(param, "rich_help_panel", None) or "Options"
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
 
 
 class Group(TyperGroup):
@@ -41,7 +47,7 @@ class Group(TyperGroup):
 class LazyGroup(Group):
     """The root. Its commands are stand-ins with a name and a line of help until one is called."""
 
-    modules: Mapping[str, tuple[str, str]] = {}
+    modules: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Command → the module (beside this one) whose `app` it is, and its line of help."""
 
     def __init__(self, **settings: Any) -> None:

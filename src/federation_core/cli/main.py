@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
@@ -16,7 +16,7 @@ __all__ = ["app", "main", "root", "run"]
 
 
 class _Root(LazyGroup):
-    modules: ClassVar[dict[str, tuple[str, str]]] = {
+    modules = {  # noqa: RUF012 (declared in LazyGroup)
         "serve": ("serve", "Run the server."),
         "runs": ("runs", "Start, follow and steer runs."),
         "gates": ("gates", "See what waits for people, and answer it."),

@@ -42,4 +42,3 @@ def takes(
         return made
 
     return decorate
-

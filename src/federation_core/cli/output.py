@@ -1,9 +1,9 @@
 """What a command says: one JSON value, or something for people to read."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
@@ -12,8 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from .text import clean_lines
 
 __all__ = ["Output"]
-
-T = TypeVar("T")
 
 _WIDE = 110
 
@@ -51,11 +49,6 @@ class Output:
         if not self.as_json:
             self._print(self.aside, [sentence])
 
-    def each(self, items: Sequence[T], doing: str) -> Iterator[T]:
-        """`items`, with a bar on standard error where that is a terminal."""
-        with self.progress(doing) as progress:
-            yield from progress.track(items, total=len(items))
-
     @contextmanager
     def progress(self, doing: str) -> Iterator[Progress]:
         """A bar on standard error, where that is a terminal; gone when it is done."""
@@ -69,8 +62,13 @@ class Output:
         for part in parts:
             if isinstance(part, str):
                 console.print(clean_lines(part), soft_wrap=True)
-            else:
+            elif console.is_terminal:
                 console.print(part)
+            else:
+                with console.capture() as captured:
+                    console.print(part)
+                lines = captured.get().splitlines()
+                console.file.writelines(f"{line.rstrip()}\n" for line in lines)
 
     @staticmethod
     def _write(data: bytes) -> None:

@@ -9,13 +9,26 @@ from rich.text import Text
 
 from .text import clean
 
-__all__ = ["age", "cell", "clock", "colored", "facts", "fixed", "folded", "moment", "short", "table"]
+__all__ = [
+    "age",
+    "cell",
+    "clock",
+    "colored",
+    "facts",
+    "fixed",
+    "folded",
+    "moment",
+    "short",
+    "table",
+]
 
 _STYLES = {
-    **dict.fromkeys(("completed", "approved", "allow", "active", "ok"), "green"),
+    **dict.fromkeys(("completed", "approved", "allow", "active", "permit"), "green"),
     **dict.fromkeys(("running", "pending"), "cyan"),
     **dict.fromkeys(("paused", "waiting", "flag", "in_doubt", "retrying"), "yellow"),
-    **dict.fromkeys(("failed", "denied", "deny", "rejected", "expired", "bypassed"), "bold red"),
+    **dict.fromkeys(
+        ("failed", "denied", "deny", "rejected", "expired", "bypassed", "forbid"), "bold red"
+    ),
     **dict.fromkeys(("cancelled", "skipped"), "dim"),
 }
 _NOTHING = Text("–", style="dim")
@@ -23,7 +36,9 @@ _NOTHING = Text("–", style="dim")
 
 def fixed(header: str, *, right: bool = False) -> Column:
     """A column whose values are never broken: ids, times, numbers."""
-    return Column(header, no_wrap=True, overflow="ignore", justify="right" if right else "left")
+    if right:
+        return Column(header, no_wrap=True, justify="right")
+    return Column(header, no_wrap=True, overflow="ignore")
 
 
 def folded(header: str, *, ratio: int | None = None) -> Column:

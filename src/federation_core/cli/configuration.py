@@ -1,0 +1,84 @@
+"""The options of `fedcore serve`, which `fedcore settings` takes too."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ..settings import Settings, load_settings
+
+__all__ = ["configuration"]
+
+
+@contextmanager
+def configuration(
+    *,
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev", help="Development: believe every caller, on loopback only; loose policy."
+        ),
+    ] = False,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Default 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65_535, metavar="PORT", help="Default 9405; 0 takes a free one."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir", metavar="DIR", help="Database, secret, settings; default ./.fedcore."
+        ),
+    ] = None,
+    policy_dir: Annotated[
+        Path | None,
+        typer.Option("--policy-dir", metavar="DIR", help="The policy bundle to start with."),
+    ] = None,
+    workflow_dir: Annotated[
+        Path | None,
+        typer.Option("--workflow-dir", metavar="DIR", help="Workflow files to register at start."),
+    ] = None,
+    http_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--http-allow",
+            metavar="HOST[:PORT]",
+            help="Where http steps may go; may be repeated; * is a wildcard. Default: nowhere.",
+        ),
+    ] = None,
+    python_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--python-allow",
+            metavar="MODULE",
+            help="Which modules python steps may call; may be repeated. Default: none.",
+        ),
+    ] = None,
+) -> Iterator[Settings]:
+    """Settings from the command line, the environment and the file."""
+    given = {
+        "dev": dev or None,
+        "host": host,
+        "port": port or None,
+        "data_dir": data_dir,
+        "policy_dir": policy_dir,
+        "workflow_dir": workflow_dir,
+        "http_allow": ",".join(http_allow) if http_allow else None,
+        "python_allow": ",".join(python_allow) if python_allow else None,
+    }
+    settings = load_settings(given, os.environ)
+    yield settings if port != 0 else _on_a_free_port(settings)
+
+
+def _on_a_free_port(settings: Settings) -> Settings:
+    """Settings name the port that clients are told of, so 0 is for the command line alone."""
+    origins = settings.origins | {"port": "command line"}
+    return msgspec.structs.replace(settings, port=0, origins=origins)

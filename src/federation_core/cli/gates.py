@@ -1,0 +1,157 @@
+"""`fedcore gates`: see what waits for people, and answer it."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ..client import Client
+from ..errors import NotFound
+from ..identity import Scope
+from .gate_answers import Answer, give
+from .gate_choice import (
+    Choice,
+    MineFlag,
+    WhereOption,
+    WorkflowOption,
+    asked,
+    choosing,
+    pick,
+    select,
+)
+from .gate_filter import Filter
+from .groups import Command, noun
+from .makers import takes
+from .run_report import header, steps
+from .session import Session, server
+from .tables import age, colored, facts, fixed, folded, moment, table
+
+__all__ = ["app"]
+
+app = noun("See what waits for people, and answer it.")
+
+Json = dict[str, Any]
+
+_GateId = Annotated[str, typer.Argument(metavar="GATE", help="The id of the gate.")]
+
+
+@app.command("list", cls=Command)
+@takes(server())
+def list_(
+    session: Session,
+    mine: MineFlag = False,
+    workflow: WorkflowOption = None,
+    where: WhereOption = None,
+) -> None:
+    """List the gates that wait, the oldest first."""
+    picks = select(session, Filter(workflow, where), mine=mine)
+    gates = [pick.gate for pick in picks]
+    wide = session.out.is_wide
+    columns = [fixed("GATE"), folded("NAME"), folded("ASKED"), fixed("AGE", right=True)]
+    rows = [[g["gate_id"], g["gate_name"], asked(g), age(g["created_at"])] for g in gates]
+    if wide:
+        columns.insert(1, fixed("RUN"))
+        rows = [[row[0], gate["run_id"], *row[1:]] for row, gate in zip(rows, gates, strict=True)]
+    session.out.show(gates, table(columns, rows) if rows else "No such gate waits.")
+
+
+@app.command("show", cls=Command)
+@takes(server())
+def show(
+    session: Session,
+    gate_id: _GateId,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN", help="Its run; needed where it waits no more."),
+    ] = None,
+) -> None:
+    """Show a gate, and the run and step that it is about."""
+    client = session.client
+    run_id = run_id or _waiting(client, gate_id)["run_id"]
+    answer = client.get_run(run_id, gates=True, steps=True)
+    gate = _only(gate_id, answer["gates"])
+    about = [step for step in answer["steps"] if step["step_id"] == gate["step_id"]]
+    parts = [_facts(gate, about), "", *header(answer["run"]), *steps(about)]
+    session.out.show({"gate": gate, "run": answer["run"], "steps": about}, *parts)
+
+
+@app.command("approve", cls=Command)
+@takes(server())
+@takes(choosing)
+def approve(choice: Choice, session: Session) -> None:
+    """Approve gates: those named, or all that wait and fit a filter.
+
+    A filter shows what it found and asks before anything is approved. Exit status 1 where a gate
+    was refused; the others are approved all the same.
+    """
+    _answer(session, choice, approve=True)
+
+
+@app.command("reject", cls=Command)
+@takes(server())
+@takes(choosing)
+def reject(choice: Choice, session: Session) -> None:
+    """Reject gates, and so end their runs; chosen as with approve."""
+    _answer(session, choice, approve=False)
+
+
+@app.command("bypass", cls=Command)
+@takes(server(Scope.GATE_BYPASS))
+def bypass(
+    session: Session,
+    gate_id: _GateId,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why nobody could be asked.")
+    ],
+) -> None:
+    """Emergency: let a run through without its approvers, loudly.
+
+    It needs the scope gate:bypass, and policy may forbid it.
+    """
+    waiting = _waiting(session.client, gate_id)
+    gate = session.client.bypass_gate(waiting["run_id"], gate_id, reason)
+    session.out.show(gate, f"Gate {gate_id} is {gate['status']}; the audit trail says so.")
+
+
+def _answer(session: Session, choice: Choice, *, approve: bool) -> None:
+    answer = Answer(approve, choice.reason, choice.given)
+    give(session, answer, pick(session, choice, answer.verb))
+
+
+def _waiting(client: Client, gate_id: str) -> Json:
+    found = [gate for gate in client.pending_gates() if gate["gate_id"] == gate_id]
+    if not found:
+        raise NotFound(
+            f"No gate {gate_id} waits; `fedcore gates list` shows those that do.",
+            code="gate_not_found",
+        )
+    return found[0]
+
+
+def _only(gate_id: str, gates: list[Json]) -> Json:
+    for gate in gates:
+        if gate["gate_id"] == gate_id:
+            return gate
+    raise NotFound(f"This run has no gate {gate_id}.", code="gate_not_found")
+
+
+def _facts(gate: Json, about: list[Json]) -> Table:
+    decision = about[0]["decision"] if about else None
+    return facts(
+        [
+            ("Gate", gate["gate_id"]),
+            ("Name", gate["gate_name"]),
+            ("Status", colored(gate["status"])),
+            ("About", gate["description"]),
+            ("Step", gate["step_id"]),
+            ("Asked", asked(gate)),
+            ("Approved", ", ".join(a["actor_id"] for a in gate["approvals"])),
+            ("Rejected", gate["rejection_reason"]),
+            ("Policy", decision and f"{decision['decision']}: {decision['reason']}"),
+            ("Rules", decision and ", ".join(decision["rules_triggered"])),
+            ("Since", moment(gate["created_at"])),
+            ("Until", moment(gate["expires_at"])),
+            ("Answered", moment(gate["resolved_at"])),
+            ("Wants", gate["input_schema"] and "an --input that fits its schema (see --json)"),
+        ]
+    )

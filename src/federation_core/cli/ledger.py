@@ -1,0 +1,95 @@
+"""`fedcore ledger`: verify and rebuild the ledger, beside the server."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from ..errors import SettingsError
+from ..ledger.maintenance import VerifyReport
+from ..ledger.maintenance import rebuild as rebuild_ledger
+from ..ledger.maintenance import verify as verify_ledger
+from ..settings import Settings
+from .errors import BROKEN, REFUSED
+from .groups import Command, noun
+from .makers import takes
+from .output import Output
+from .session import local, output
+from .tables import facts
+
+__all__ = ["app"]
+
+app = noun("Verify and rebuild the ledger.")
+
+
+@app.command("verify", cls=Command)
+@takes(output)
+@takes(local)
+def verify(settings: Settings, out: Output) -> None:
+    """Check every stored byte, and name the first event that is wrong.
+
+    It only reads, so a server may be running. Exit status 4 where anything is wrong.
+    """
+    path = _ledger(settings)
+    with _progress(out, "Verifying") as progress:
+        report = verify_ledger(path, progress)
+    counts = f"{report.events} events in {report.streams} streams, {report.payloads} payloads"
+    if report.error is None:
+        out.show(report, f"Every byte holds: {counts}.")
+        return
+    out.show(report, "THE RECORD IS BROKEN.", _place(report))
+    raise typer.Exit(BROKEN)
+
+
+@app.command("rebuild", cls=Command)
+@takes(output)
+@takes(local)
+def rebuild(settings: Settings, out: Output) -> None:
+    """Make what queries read again from the events, and compare.
+
+    Stop the server first. Exit status 1 where a row was not what the events say (it is now), 4
+    where the events themselves do not hold; then nothing is changed.
+    """
+    path = _ledger(settings)
+    with _progress(out, "Rebuilding") as progress:
+        report = rebuild_ledger(path, progress)
+    counts = facts((name, count) for name, count in report.rows.items())
+    if report.differences:
+        verdict = f"{len(report.differences)} rows were not what the events say; they are mended:"
+    else:
+        verdict = "Every row was what the events say."
+    out.show(report, counts, verdict, *report.differences)
+    if report.differences:
+        raise typer.Exit(REFUSED)
+
+
+def _ledger(settings: Settings) -> Path:
+    """The database; it is never made here."""
+    path = settings.database_path
+    if not path.is_file():
+        raise SettingsError(f"There is no ledger at {path}; name its directory with --data-dir.")
+    return path
+
+
+@contextmanager
+def _progress(out: Output, doing: str) -> Iterator[Callable[[int, int], None]]:
+    with out.progress(doing) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def told(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        yield told
+
+
+def _place(report: VerifyReport) -> Table:
+    return facts(
+        [
+            ("Wrong", report.error),
+            ("Stream", report.stream),
+            ("Event", report.seq),
+            ("Position", report.position),
+        ]
+    )

@@ -1,0 +1,131 @@
+"""A run on a terminal, in three layers: its steps, what policy decided, and the audit trail."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from rich.console import RenderableType
+from rich.text import Text
+
+from .tables import clock, colored, facts, fixed, folded, moment, short, table
+
+__all__ = ["decisions", "gates", "header", "steps", "trail"]
+
+Json = dict[str, Any]
+Parts = list[RenderableType]
+
+
+def header(run: Json) -> Parts:
+    """Who, what, when, and how it stands."""
+    error = run["error_details"]
+    told = error.get("message") if isinstance(error, dict) else error
+    return [
+        facts(
+            [
+                ("Run", run["run_id"]),
+                ("Status", colored(run["status"])),
+                ("Workflow", f"{run['workflow_id']} {run['workflow_version']}, {run['execution']}"),
+                ("Actor", run["actor_id"]),
+                ("Started", moment(run["created_at"])),
+                ("Ended", moment(run["completed_at"])),
+                ("Input", _json(run["input_payload"])),
+                ("Output", _json(run["output_payload"])),
+                ("Error", told if isinstance(told, str) else _json(told)),
+                ("Tags", ", ".join(run["tags"])),
+                ("Receipt", run["workflow_receipt_hash"]),
+            ]
+        )
+    ]
+
+
+def steps(found: Iterable[Json]) -> Parts:
+    """When each step ran, and the hashes that it answers with."""
+    columns = [
+        folded("STEP"),
+        fixed("TYPE"),
+        fixed("STATUS"),
+        fixed("STARTED"),
+        fixed("MS", right=True),
+        fixed("INPUT"),
+        fixed("OUTPUT"),
+        fixed("RECEIPT"),
+    ]
+    rows = [
+        [
+            step["step_id"] + (f" ×{step['attempt']}" if step["attempt"] > 1 else ""),
+            step["step_type"],
+            colored(step["status"]),
+            clock(step["started_at"]),
+            step["duration_ms"],
+            short(step["input_hash"]),
+            short(step["output_hash"]),
+            short(step["receipt_hash"]),
+        ]
+        for step in found
+    ]
+    return _section("Steps", table(columns, rows)) if rows else []
+
+
+def decisions(entries: Iterable[Json]) -> Parts:
+    """Every answer of policy, with the policy that gave it, its tier, and the rules it names."""
+    columns = [
+        folded("ACTION"),
+        fixed("ANSWER"),
+        fixed("TIER", right=True),
+        folded("POLICY"),
+        folded("RULES"),
+    ]
+    rows = []
+    for entry in entries:
+        told = entry["details"]
+        about = f" {told['step_id']}" if told.get("step_id") else ""
+        rows.append(
+            [
+                told["action"] + about,
+                colored(told["decision"]),
+                told["tier"],
+                told["policy_id"],
+                ", ".join(told.get("rules_triggered", ())),
+            ]
+        )
+    return _section("Policy decisions", table(columns, rows)) if rows else []
+
+
+def gates(found: Iterable[Json]) -> Parts:
+    columns = [fixed("GATE"), fixed("STATUS"), folded("NAME"), folded("BY")]
+    rows = [
+        [
+            gate["gate_id"],
+            colored(gate["status"]),
+            gate["gate_name"],
+            ", ".join(a["actor_id"] for a in gate["approvals"]) or gate["approved_by"],
+        ]
+        for gate in found
+    ]
+    return _section("Gates", table(columns, rows)) if rows else []
+
+
+def trail(entries: Iterable[Json], *, wide: bool) -> Parts:
+    """The run's log in order; with room, also the hash of each event."""
+    columns = [fixed("SEQ", right=True), fixed("TIME"), fixed("CODE"), folded("ACTOR")]
+    columns += [folded("MESSAGE"), *([fixed("HASH")] if wide else [])]
+    rows = [
+        [
+            entry["seq"],
+            clock(entry["timestamp"]),
+            entry["event_type"],
+            entry["actor_id"] + (f" via {entry['via']}" if entry["via"] else ""),
+            entry["message"],
+            *([entry["hash"][:16]] if wide else []),
+        ]
+        for entry in entries
+    ]
+    return _section("Audit trail", table(columns, rows))
+
+
+def _section(title: str, content: RenderableType) -> Parts:
+    return [Text(f"\n{title}", style="bold underline"), content]
+
+
+def _json(value: Any) -> str | None:
+    return None if value in (None, {}) else msgspec.json.encode(value).decode()
