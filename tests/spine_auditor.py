@@ -103,7 +103,8 @@ class Auditor:
         pending = [g for g in self.gates.values() if g.status == "pending"]
         assert not (self.status == "running" and pending), "running with an open gate"
         if self.refused and self.status not in _FINAL:
-            assert self.specs and self._in_flight(), "refused, nothing in flight, and not ended"
+            assert self.specs, "refused, and not ended"
+            assert self._in_flight(), "refused, nothing in flight, and not ended"
 
     def see(self, body: bytes) -> Data | None:
         """One event; returns its data where it is the start of a step."""

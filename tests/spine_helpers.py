@@ -4,6 +4,10 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+import pytest
+
+from federation_core.errors import CallerError, IntegrityError
 from federation_core.spine.actions import (
     Action,
     Ask,
@@ -18,13 +22,20 @@ from federation_core.spine.actions import (
 from federation_core.spine.actor import SYSTEM, Actor
 from federation_core.spine.commands import (
     AnswerGate,
+    BypassGate,
+    ChangeStatus,
     Command,
     CompleteRun,
     CompleteStep,
     CreateRun,
     ExpireGate,
+    FailStep,
     ProposeStep,
+    RecordRefusal,
     RecoverStep,
+    RequestGate,
+    RetryStep,
+    SkipStep,
     StartRun,
 )
 from federation_core.spine.decision import Decision, Effect, Flag, PolicyMode
@@ -36,9 +47,9 @@ from federation_core.spine.definition import (
     StepType,
     Workflow,
 )
-from federation_core.spine.envelope import Event, decode
-from federation_core.spine.events import RUN_EVENTS
-from federation_core.spine.fold import replay
+from federation_core.spine.envelope import Event, Head, decode, seal
+from federation_core.spine.events import RUN_EVENTS, RunEventData, RunStatus, StepError
+from federation_core.spine.fold import apply, replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
 from federation_core.spine.turn import Turn
@@ -54,6 +65,7 @@ __all__ = [
     "FLAG_OPS",
     "INPUT",
     "LOG",
+    "LONG",
     "OFFICER",
     "OTHER_INPUT",
     "OUTPUT",
@@ -63,11 +75,14 @@ __all__ = [
     "STRANGER",
     "TENANT",
     "Life",
+    "Spot",
     "benign",
     "birth",
     "decided",
     "fork",
     "gate_step",
+    "long_life",
+    "refused",
     "reread",
     "same",
     "step",
@@ -186,12 +201,13 @@ class Life:
 
     def do(self, command: Command, actor: Actor = SYSTEM) -> Turn:
         self.now += 1_000_000
-        turn = Turn(self.run, actor=actor, now=self.now, new_id=self._new_id, log=LOG)
+        turn = Turn(self.run, actor=actor, now=self.now, new_id=self.next_gate, log=LOG)
         handle(turn, command)
         self.turns.append(turn)
         return turn
 
-    def _new_id(self) -> str:
+    def next_gate(self) -> str:
+        """The id of the next gate, when there is one."""
         return f"g{len(self.run.gates)}"
 
     def born(self, *, mode: PolicyMode = "strict", decision: Decision = ALLOW) -> "Life":
@@ -202,6 +218,12 @@ class Life:
         """Born, and running."""
         self.born(mode=mode)
         self.do(StartRun(decision=ALLOW))
+        return self
+
+    def started_by_client(self) -> "Life":
+        """An external run, running."""
+        self.born()
+        self.change("running")
         return self
 
     def propose(
@@ -222,6 +244,40 @@ class Life:
     def approve(self, gate_id: str, actor: Actor = APPROVER_1) -> Turn:
         return self.do(AnswerGate(gate_id=gate_id, approve=True, decision=ALLOW), actor)
 
+    def reject(self, gate_id: str, actor: Actor = APPROVER_1) -> Turn:
+        return self.do(AnswerGate(gate_id=gate_id, approve=False, decision=ALLOW), actor)
+
+    def bypass(self, gate_id: str, actor: Actor = OFFICER) -> Turn:
+        return self.do(BypassGate(gate_id=gate_id, reason="fire", decision=ALLOW), actor)
+
+    def answer(self, gate_id: str, input_hash: str = INPUT, actor: Actor = APPROVER_1) -> Turn:
+        """Approve with an input."""
+        return self.do(
+            AnswerGate(
+                gate_id=gate_id,
+                approve=True,
+                with_input=True,
+                input_hash=input_hash,
+                decision=ALLOW,
+            ),
+            actor,
+        )
+
+    def request(self, step_id: str | None = None, **facts: Any) -> Turn:
+        return self.do(RequestGate(step_id=step_id, gate_name="ask", **facts), OFFICER)
+
+    def fail(self, step_id: str, *, retriable: bool = False) -> Turn:
+        error = StepError(type="TimeoutError", message="no answer")
+        return self.do(FailStep(step_id=step_id, error=error, retriable=retriable))
+
+    def recover(self, step_id: str) -> Turn:
+        return self.do(RecoverStep(step_id=step_id))
+
+    def change(
+        self, status: RunStatus, decision: Decision = ALLOW, actor: Actor = STARTER, **facts: Any
+    ) -> Turn:
+        return self.do(ChangeStatus(status=status, decision=decision, **facts), actor)
+
     def replayed(self) -> Run:
         """The state read back from the stored bytes."""
         return replay(reread(self.events), self.definition)
@@ -229,6 +285,107 @@ class Life:
 
 def reread(events: Iterable[Event]) -> Sequence[Event]:
     return [decode(event.body, RUN_EVENTS) for event in events]
+
+
+class Spot:
+    """The place of one event in a life that goes on with `command`: `run` is the state before it.
+
+    What stands there lawfully is `event`; `refuses` puts something else there.
+    """
+
+    def __init__(self, life: Life, command: Command, code: str, actor: Actor = SYSTEM) -> None:
+        self.run = fork(life.run)
+        turn = Turn(fork(life.run), actor=actor, now=life.now, new_id=life.next_gate, log=LOG)
+        handle(turn, command)
+        for event in turn.events:
+            if event.type == code:
+                self.event = event
+                apply(fork(self.run), event)
+                return
+            apply(self.run, event)
+        raise AssertionError(f"no {code} in {[event.type for event in turn.events]}")
+
+    def other(self, **changes: Any) -> Event:
+        """The event with `changes`: of its place (`seq`, `prev`, `at`, `actor` and so on), else
+        of its data."""
+        event = self.event
+        place = {n: changes.pop(n) for n in Event.__struct_fields__ if n in changes}
+        actor = place.get("actor", Actor(event.actor, via=event.via))
+        data: RunEventData = place.get("data", event.data)
+        return seal(
+            log=LOG,
+            stream=place.get("stream", event.stream),
+            tenant=place.get("tenant", event.tenant),
+            head=Head(place.get("seq", event.seq), place.get("prev", event.prev)),
+            code=data.code,
+            data=msgspec.structs.replace(data, **changes),
+            actor=actor,
+            at=place.get("at", event.at),
+        )
+
+    def refuses(self, why: str, **changes: Any) -> None:
+        with pytest.raises(IntegrityError, match=why):
+            apply(fork(self.run), self.other(**changes))
+
+
+def refused(code: str, life: Life, command: Command, actor: Actor = SYSTEM) -> CallerError:
+    """`command` is refused with `code`, and has changed nothing and left no event."""
+    before = fork(life.run)
+    turn = Turn(life.run, actor=actor, now=life.now, new_id=life.next_gate, log=LOG)
+    with pytest.raises(CallerError) as caught:
+        handle(turn, command)
+    assert caught.value.error_code == code
+    assert not turn.events
+    assert same(life.run, before)
+    return caught.value
+
+
+LONG = workflow(
+    step("a", kind="OBSERVE"),
+    step("b", "a", attempts=2),
+    gate_step("g", "b", gate=GateSpec("Go?", approvers=("role:fin",), quorum=2, expires_s=3600)),
+    step("c", "g", idempotent=True),
+    step("d", "c"),
+    step("e", "d", kind="TRANSFORM"),
+)
+
+
+def long_life() -> Life:
+    """A completed run with an event of nearly every kind: flags, gates, a retry, a crash, a doubt,
+    a pause, a step that was skipped."""
+    life = Life(LONG).started()
+    life.propose("a")
+    life.complete("a")
+    life.propose("b", FLAG_BOTH)
+    life.approve("g0")
+    life.approve("g1", OFFICER)
+    life.propose("b", FLAG_BOTH)
+    life.fail("b", retriable=True)
+    life.propose("b")
+    life.complete("b")
+    life.propose("g")
+    life.approve("g2")
+    life.answer("g2", actor=APPROVER_2)
+    life.complete("g")
+    life.propose("c")
+    life.recover("c")
+    life.change("paused", reason="lunch")
+    life.complete("c")
+    life.change("running", FLAG_FIN)
+    life.bypass("g3")
+    life.change("running", FLAG_FIN)
+    life.propose("d")
+    life.recover("d")
+    life.answer("g4")
+    life.do(RetryStep(step_id="d"))
+    life.do(
+        RecordRefusal(action="gate.resolve", code="forbidden", reason="no", gate_id="g4"), STRANGER
+    )
+    life.propose("d")
+    life.complete("d")
+    life.do(SkipStep(step_id="e"))
+    life.do(CompleteRun(output_hash=OUTPUT, decision=ALLOW))
+    return life
 
 
 def benign(run: Run, now: int, executing: set[str]) -> list[Command]:
@@ -240,15 +397,18 @@ def benign(run: Run, now: int, executing: set[str]) -> list[Command]:
 def _command(run: Run, action: Action) -> Command:
     match action:
         case AskRun():
-            return StartRun(decision=ALLOW)
+            command: Command = StartRun(decision=ALLOW)
         case Ask(step_id=step_id):
             kind = run.steps[step_id].step_type
-            return ProposeStep(step_id=step_id, step_type=kind, input_hash=INPUT, decision=ALLOW)
+            command = ProposeStep(step_id=step_id, step_type=kind, input_hash=INPUT, decision=ALLOW)
         case Recover(step_id=step_id):
-            return RecoverStep(step_id=step_id)
-        case CloseGateStep(step_id=step_id) | ResolveDoubt(step_id=step_id):
-            return CompleteStep(step_id=step_id, output_hash=OUTPUT)
+            command = RecoverStep(step_id=step_id)
+        case ResolveDoubt(step_id=step_id):
+            command = RetryStep(step_id=step_id)
+        case CloseGateStep(step_id=step_id):
+            command = CompleteStep(step_id=step_id, output_hash=OUTPUT)
         case Expire(gate_id=gate_id):
-            return ExpireGate(gate_id=gate_id)
+            command = ExpireGate(gate_id=gate_id)
         case Finish():
-            return CompleteRun(output_hash=OUTPUT, decision=ALLOW)
+            command = CompleteRun(output_hash=OUTPUT, decision=ALLOW)
+    return command

@@ -11,6 +11,32 @@ import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.spine_auditor import Auditor
+from tests.spine_helpers import (
+    ALLOW,
+    APPROVER_1,
+    APPROVER_2,
+    DENY,
+    FLAG_BOTH,
+    FLAG_FIN,
+    FLAG_OPS,
+    INPUT,
+    LOG,
+    OFFICER,
+    OUTPUT,
+    ROLES,
+    START,
+    STARTER,
+    STRANGER,
+    TENANT,
+    benign,
+    birth,
+    fork,
+    gate_step,
+    same,
+    step,
+    workflow,
+)
 
 from federation_core.errors import CallerError
 from federation_core.spine.actions import Ask, next_actions
@@ -39,32 +65,6 @@ from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
 from federation_core.spine.turn import Turn
-from tests.spine_auditor import Auditor
-from tests.spine_helpers import (
-    ALLOW,
-    APPROVER_1,
-    APPROVER_2,
-    DENY,
-    FLAG_BOTH,
-    FLAG_FIN,
-    FLAG_OPS,
-    INPUT,
-    LOG,
-    OFFICER,
-    OUTPUT,
-    ROLES,
-    START,
-    STARTER,
-    STRANGER,
-    TENANT,
-    benign,
-    birth,
-    fork,
-    gate_step,
-    same,
-    step,
-    workflow,
-)
 
 PEOPLE = (APPROVER_1, APPROVER_2, OFFICER, STRANGER, STARTER)
 decisions = st.sampled_from((ALLOW,) * 8 + (FLAG_FIN, FLAG_OPS, FLAG_BOTH, DENY))
@@ -76,6 +76,9 @@ gates = st.sampled_from(
         GateSpec("Anyone?", approvers=("officer", "role:fin")),
     )
 )
+
+ends = st.sampled_from(("well",) * 5 + ("fails, may retry",) * 2 + ("fails", "lost"))
+"""How an execution ends; lost is one of which nobody sees the end."""
 
 
 @st.composite
@@ -102,7 +105,9 @@ class RunMachine(RuleBasedStateMachine):
     now: int
 
     @initialize(
-        definition=workflows(), mode=st.sampled_from(("strict", "loose")), decision=decisions
+        definition=workflows(),
+        mode=st.sampled_from(("strict", "loose")),
+        decision=st.sampled_from((ALLOW, ALLOW, ALLOW, FLAG_FIN)),
     )
     def create(self, definition: Workflow, mode: PolicyMode, decision: Decision) -> None:
         self.definition = definition
@@ -133,30 +138,46 @@ class RunMachine(RuleBasedStateMachine):
 
     # the driver
 
-    @rule(decision=decisions, which=st.integers(0, 7), times=st.integers(1, 4))
-    def drive(self, decision: Decision, which: int, times: int) -> None:
-        """One of the next actions, and then more of them where all is allowed."""
-        for i in range(times):
-            actions = next_actions(self.run, self.now, executing=self.executing).actions
-            if not actions:
-                return
-            commands = benign(self.run, self.now, self.executing)
-            chosen = which % len(actions)
-            command = commands[chosen]
-            if isinstance(actions[chosen], Ask) and i == 0:
-                command = msgspec.structs.replace(command, decision=decision)
-            assert self.do(command), "what the run waits for is refused"
+    @rule(decision=decisions, which=st.integers(0, 7))
+    def drive(self, decision: Decision, which: int) -> None:
+        """One of the next actions, decided so."""
+        self._act(decision, which)
+
+    @rule(which=st.integers(0, 7), ends=st.lists(ends, min_size=2, max_size=8))
+    def drive_on(self, which: int, ends: list[str]) -> None:
+        """A stretch of ordinary life: all is allowed, executions end somehow, people approve."""
+        for end in ends:
+            if self._act(ALLOW, which):
+                continue
+            if self.run.open_gates:
+                self._approve(next(iter(self.run.open_gates)))
+            elif self.executing:
+                self._end(which, end)
+
+    def _act(self, decision: Decision, which: int) -> bool:
+        actions = next_actions(self.run, self.now, executing=self.executing).actions
+        if not actions:
+            return False
+        chosen = which % len(actions)
+        command = benign(self.run, self.now, self.executing)[chosen]
+        if isinstance(actions[chosen], Ask):
+            command = msgspec.structs.replace(command, decision=decision)
+        assert self.do(command), "what the run waits for is refused"
+        return True
 
     @precondition(lambda self: self.executing)
-    @rule(data=st.data(), succeeds=st.integers(0, 4), retriable=st.booleans())
-    def executed(self, data: st.DataObject, succeeds: int, retriable: bool) -> None:
-        step_id = data.draw(st.sampled_from(sorted(self.executing)))
+    @rule(which=st.integers(0, 7), end=ends)
+    def executed(self, which: int, end: str) -> None:
+        self._end(which, end)
+
+    def _end(self, which: int, end: str) -> None:
+        step_id = sorted(self.executing)[which % len(self.executing)]
         self.executing.discard(step_id)
-        if succeeds:
+        if end == "well":
             self.do(CompleteStep(step_id=step_id, output_hash=OUTPUT))
-        else:
+        elif end != "lost":
             error = StepError(type="X", message="m")
-            self.do(FailStep(step_id=step_id, error=error, retriable=retriable))
+            self.do(FailStep(step_id=step_id, error=error, retriable=end == "fails, may retry"))
 
     @rule()
     def crash(self) -> None:
@@ -172,25 +193,24 @@ class RunMachine(RuleBasedStateMachine):
     # people
 
     @precondition(lambda self: self.run.open_gates)
-    @rule(actor=st.sampled_from(PEOPLE), approve=st.integers(0, 9), given=st.booleans())
+    @rule(actor=st.sampled_from(PEOPLE), approve=st.integers(0, 19), given=st.booleans())
     def answer(self, actor: Actor, approve: int, given: bool) -> None:
         gate_id = next(iter(self.run.open_gates))
-        command = _answer(self.run, gate_id, approve=bool(approve), given=given)
-        self.do(command, actor)
+        if approve == 1:
+            self.do(BypassGate(gate_id=gate_id, reason="emergency", decision=ALLOW), OFFICER)
+        else:
+            self.do(_answer(gate_id, approve=approve != 0, given=given), actor)
 
-    @precondition(lambda self: self.run.open_gates)
-    @rule()
-    def bypass(self) -> None:
-        gate_id = next(iter(self.run.open_gates))
-        self.do(BypassGate(gate_id=gate_id, reason="emergency", decision=ALLOW), OFFICER)
-
-    @rule(status=st.sampled_from(("paused", "running", "running", "completed")), decision=decisions)
-    def change_status(self, status: RunStatus, decision: Decision) -> None:
-        self.do(ChangeStatus(status=status, decision=decision), STARTER)
-
-    @rule(step_id=st.sampled_from((None, "s0", "s1")))
-    def request_gate(self, step_id: str | None) -> None:
-        self.do(RequestGate(step_id=step_id, gate_name="ask"), OFFICER)
+    @rule(
+        status=st.sampled_from(("running", "running", "paused", "completed")),
+        decision=decisions,
+        gate_for=st.sampled_from(("", "", "", "s0")),
+    )
+    def client(self, status: RunStatus, decision: Decision, gate_for: str) -> None:
+        if gate_for:
+            self.do(RequestGate(step_id=gate_for, gate_name="ask"), OFFICER)
+        else:
+            self.do(ChangeStatus(status=status, decision=decision), STARTER)
 
     # nonsense
 
@@ -223,10 +243,13 @@ class RunMachine(RuleBasedStateMachine):
         reread = replay([decode(body, RUN_EVENTS) for body in self.stored], self.definition)
         assert same(reread, self.run)
 
+    def _approve(self, gate_id: str) -> None:
+        for actor in (APPROVER_1, APPROVER_2, OFFICER):
+            self.do(_answer(gate_id, approve=True, given=True), actor)
+
     def _one_good_turn(self) -> None:
         for gate_id in list(self.run.open_gates):
-            for actor in (APPROVER_1, APPROVER_2, OFFICER):
-                self.do(_answer(self.run, gate_id, approve=True, given=True), actor)
+            self._approve(gate_id)
         if self.run.held and not self.run.open_gates:
             self.do(ChangeStatus(status="running", decision=ALLOW), STRANGER)
         for step_id in list(self.executing):
@@ -237,15 +260,15 @@ class RunMachine(RuleBasedStateMachine):
             assert self.do(command), "what the run waits for is refused"
 
 
-def _answer(run: Run, gate_id: str, *, approve: bool, given: bool) -> AnswerGate:
+def _answer(gate_id: str, *, approve: bool, given: bool) -> AnswerGate:
     facts: dict[str, Any] = {"with_input": True, "input_hash": INPUT} if given else {}
     return AnswerGate(gate_id=gate_id, approve=approve, decision=ALLOW, **facts)
 
 
 TestLife = RunMachine.TestCase
 TestLife.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=150,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
