@@ -112,11 +112,11 @@ def select(session: Session, chosen: Filter, *, mine: bool) -> list[Pick]:
         raise typer.BadParameter("the token does not say who you are; give --actor")
     gates = session.client.pending_gates(session.actor if mine else None)
     if len(gates) == _PAGE:
-        session.out.note(f"These are the {_PAGE} oldest; there may be more.")
+        session.out.warn(f"These are the {_PAGE} oldest; there may be more.")
     found = chosen.find(session.client, gates, session.out)
     if found.unclear:
         gate, why = found.unclear[0]
-        session.out.note(
+        session.out.warn(
             f"The condition cannot be told for {len(found.unclear)} gates, which are left out; "
             f"for {gate['gate_id']}: {why}."
         )

@@ -47,7 +47,11 @@ class Output:
     def note(self, sentence: str) -> None:
         """Something worth knowing beside the answer; left out with `as_json`."""
         if not self.as_json:
-            self._print(self.aside, [sentence])
+            self.warn(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Something that must not go unsaid, on standard error."""
+        self._print(self.aside, [sentence])
 
     @contextmanager
     def progress(self, doing: str) -> Iterator[Progress]:
