@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from federation_core.executors import Executors, StepContext, StepError, run_step
+from federation_core.executors import StepContext, StepError, run_step
+from federation_core.executors.registry import Executors
 from federation_core.spine.definition import ExpressionWork, StepSpec, StepType
 
 SCOPE = {"input": {"currency": "EUR"}, "steps": {"act": {"output": {"amount": 12}}}}

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from ..errors import LedgerUnavailable, StaleAppend
-from ..executors import Executors
+from ..executors.registry import Executors
 from ..ledger import Ledger
 from ..spine.definition import ExpressionWork
 from .compiled import CompiledWorkflow, compile_workflow

@@ -5,7 +5,8 @@ from typing import Any, Protocol
 import msgspec
 
 from ..errors import FederationError
-from ..executors import Executors, StepContext, StepError, run_step
+from ..executors import StepContext, StepError, run_step
+from ..executors.registry import Executors
 from ..spine import events
 from ..spine.definition import StepSpec
 from ..spine.run import Run

@@ -16,7 +16,7 @@ from ..engine.governor import Governor
 from ..engine.live import LiveRuns
 from ..engine.local import LocalEngine
 from ..engine.ports import Clock, NewId, new_id, system_clock
-from ..executors import Executors
+from ..executors.registry import Executors
 from ..identity import ALL_SCOPES, Caller
 from ..ledger import Append, Ledger
 from ..ledger.exclusive import Exclusive

@@ -5,10 +5,11 @@ from typing import Any
 import structlog
 
 from ..engine.asking import ask
-from ..errors import FieldError, InvalidInput, NotFound
+from ..errors import FieldError, Forbidden, InvalidInput, NotFound
 from ..ledger import queries
 from ..spine.commands import AnswerGate, BypassGate, RecordRefusal, RequestGate
 from ..spine.decision import Decision
+from ..spine.handle_gates import check_may_answer
 from ..spine.schemas import compile_schema, validate
 from .call import Call
 from .parts import Parts, Visit
@@ -70,6 +71,7 @@ class Gates:
         """Approve or reject. Raises `Forbidden` (and leaves a line in the log, and the gate as it
         was) for an actor who is not asked, `Conflict` for a gate that is not pending."""
         async with self._answering(call, run_id, gate_id) as visit:
+            await _admit(visit, gate_id)
             gate = visit.run.gates[gate_id]
             if request.status == "approved" and gate.input_schema_hash and not gate.input_hash:
                 await self._check_input(visit, gate_id, {})
@@ -88,6 +90,7 @@ class Gates:
         the ledger. A failed check changes nothing."""
         gate_id = _gate_id(request, run_id)
         async with self._answering(call, run_id, gate_id) as visit:
+            await _admit(visit, gate_id)
             approve = request.decision == "approve"
             if approve:
                 await self._check_input(visit, gate_id, request.input)
@@ -223,6 +226,17 @@ class _Answering:
 
     async def __aexit__(self, *exc: Any) -> None:
         await self._held.__aexit__(*exc)
+
+
+async def _admit(visit: Visit, gate_id: str) -> None:
+    """Who may not answer is told so before anything about their answer is, and is on record."""
+    try:
+        check_may_answer(visit.turn, gate_id)
+    except Forbidden as e:
+        await visit.record(
+            RecordRefusal(action="gate.resolve", code="", reason="", gate_id=gate_id), e
+        )
+        raise
 
 
 def _require_own(c: Any, tenant: str, run_id: str) -> None:

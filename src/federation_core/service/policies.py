@@ -1,18 +1,19 @@
 """Which policy bundle decides, now and before."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from ..errors import FederationError, InvalidInput, SettingsError
+from ..errors import FederationError, IntegrityError, InvalidInput, SettingsError
 from ..ledger import Append, queries
 from ..policy import Bundle, load_bundle, read_bundle_folder, shipped_bundle
 from ..spine.actor import SYSTEM, Actor
 from ..spine.canonical import canonical, sha256
 from ..spine.envelope import Event, Head, decode
+from ..spine.times import to_rfc3339
 from .call import Call
 from .parts import Parts
 from .records import Record, allowed, append_record, policy_record
@@ -61,7 +62,7 @@ class Policies:
         bundle = load_bundle(files)
         told = [a for a in await self._history(f"policy:{tenant}") if a["source"] == "settings"]
         if not told or told[-1]["bundle_hash"] != bundle.bundle_hash:
-            await self._activate(tenant, SYSTEM, bundle, "settings", [])
+            await self._activate(tenant, SYSTEM, bundle, "settings")
 
     async def activate(self, call: Call, files: Mapping[str, str]) -> Activation:
         """Make a bundle the one that decides, from the next decision on. The bundle that decides
@@ -91,10 +92,12 @@ class Policies:
                 "refusal_code": "policy_denied",
                 "reason": decision.reason,
             }
-            await self._append(call.tenant, call.actor, [record, ("FC-AUTH-001", refusal)], {})
+            records = [record, ("FC-AUTH-001", refusal)]
+            await self._append(call.tenant, call.actor, records, _append_of)
             allowed(decision)
-        await self._activate(call.tenant, call.actor, bundle, "api", [record])
-        return (await self.history(call))[-1]
+        return await self._activate(
+            call.tenant, call.actor, bundle, "api", decision=record, call=call
+        )
 
     async def history(self, call: Call) -> list[Activation]:
         """Every activation of the tenant, the oldest first."""
@@ -112,8 +115,16 @@ class Policies:
         ]
 
     async def _activate(
-        self, tenant: str, actor: Actor, bundle: Bundle, source: str, before: list[Record]
-    ) -> None:
+        self,
+        tenant: str,
+        actor: Actor,
+        bundle: Bundle,
+        source: str,
+        *,
+        decision: Record | None = None,
+        call: Call | None = None,
+    ) -> Activation:
+        """`decision` is what allowed it, `call` whose idempotency key keeps the answer."""
         texts = {sha256(data): data.decode() for data in bundle.files.values()}
         manifest = canonical({"files": {n: sha256(d) for n, d in bundle.files.items()}}).decode()
         data = {
@@ -123,17 +134,26 @@ class Policies:
             "mode": bundle.mode,
             "source": source,
         }
-        objects = texts | {bundle.bundle_hash: manifest}
-        await self._append(tenant, actor, [*before, ("FC-POLICY-002", data)], objects)
+
+        def build(events: list[Event]) -> Append:
+            append, event = _append_of(events), events[-1]
+            append.objects = texts | {bundle.bundle_hash: manifest}
+            append.answer = call.answer(201, _activation(event), event.at) if call else None
+            return append
+
+        records: list[Record] = [*([decision] if decision else []), ("FC-POLICY-002", data)]
+        events = await self._append(tenant, actor, records, build)
         self._parts.governor.activate(tenant, bundle)
+        return _activation(events[-1])
 
     async def _append(
-        self, tenant: str, actor: Actor, records: list[Record], objects: dict[str, str]
-    ) -> None:
-        def build(events: list[Event]) -> Append:
-            return Append("", tenant, Head(), events, objects=objects)
-
-        await append_record(
+        self,
+        tenant: str,
+        actor: Actor,
+        records: list[Record],
+        build: Callable[[list[Event]], Append],
+    ) -> list[Event]:
+        return await append_record(
             self._parts,
             stream=f"policy:{tenant}",
             tenant=tenant,
@@ -157,6 +177,8 @@ class Policies:
         manifest = await ledger.read(queries.object_text, digest)
         if manifest is None:
             raise SettingsError(f"The policy bundle {digest} is missing from the ledger.")
+        if sha256(manifest.encode()) != digest:
+            raise IntegrityError(f"The policy bundle {digest} was changed.")
         files: dict[str, bytes] = {}
         for name, file_hash in msgspec.json.decode(manifest)["files"].items():
             text = await ledger.read(queries.object_text, file_hash)
@@ -164,3 +186,13 @@ class Policies:
                 raise SettingsError(f"The file {name} of policy bundle {digest} is missing.")
             files[name] = text.encode()
         return load_bundle(files, expected_hash=digest)
+
+
+def _append_of(events: list[Event]) -> Append:
+    return Append("", "", Head(), events)
+
+
+def _activation(event: Event) -> Activation:
+    """The activation that `event` has just brought about."""
+    facts = event.data | {"activated_by": event.actor, "activated_at": to_rfc3339(event.at)}
+    return msgspec.convert(facts | {"active": True}, Activation)

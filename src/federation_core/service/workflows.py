@@ -1,5 +1,6 @@
 """Registering workflows, and knowing which there are."""
 
+import asyncio
 from typing import Any
 
 from ..errors import Conflict, InvalidInput
@@ -27,6 +28,7 @@ class Workflows:
     def __init__(self, parts: Parts, catalog: Catalog) -> None:
         self._parts = parts
         self._catalog = catalog
+        self._turn = asyncio.Lock()
 
     async def register(
         self, call: Call, request: RegisterRequest, *, source: str = "workflow_yaml"
@@ -41,18 +43,20 @@ class Workflows:
         _check_names(request, workflow)
         artifacts = _artifacts(request, workflow)
         hashes = {name: sha256(text.encode()) for name, text in artifacts.items()}
-        known = await self._catalog.version(call.tenant, workflow.id, workflow.version)
-        if known is not None:
-            if known.artifact_hashes == hashes:
-                return RegisterAnswer(workflow.id, workflow.version, hashes, idempotent=True)
-            raise Conflict(
-                f"Version {workflow.version} of {workflow.id} is registered with another content; "
-                "a version never changes, so give this one a new number.",
-                code="version_exists",
+        async with self._turn:  # of two contents of one version, the second finds the first
+            known = await self._catalog.version(call.tenant, workflow.id, workflow.version)
+            answer = RegisterAnswer(
+                workflow.id, workflow.version, hashes, idempotent=known is not None
             )
-        answer = RegisterAnswer(workflow.id, workflow.version, hashes, idempotent=False)
-        await self._append(call, workflow, artifacts, answer)
-        self._catalog.forget(call.tenant, workflow.id)
+            if known is None:
+                await self._append(call, workflow, artifacts, answer)
+                self._catalog.forget(call.tenant, workflow.id)
+            elif known.artifact_hashes != hashes:
+                raise Conflict(
+                    f"Version {workflow.version} of {workflow.id} is registered with another "
+                    "content; a version never changes, so give this one a new number.",
+                    code="version_exists",
+                )
         return answer
 
     async def _append(

@@ -11,7 +11,7 @@ from .gates import Gate
 from .receipts import gate_receipt, receipt_hash
 from .turn import Turn
 
-__all__ = ["answer", "bypass", "expire", "request"]
+__all__ = ["answer", "bypass", "check_may_answer", "expire", "request"]
 
 
 def request(turn: Turn, command: RequestGate) -> None:
@@ -34,6 +34,11 @@ def request(turn: Turn, command: RequestGate) -> None:
         expires_s=command.expires_s,
         schema_hash=command.input_schema_hash,
     )
+
+
+def check_may_answer(turn: Turn, gate_id: str) -> None:
+    """Raises what `answer` would, for an actor who may not answer this gate now."""
+    _check_entitled(turn, _open(turn, gate_id))
 
 
 def answer(turn: Turn, command: AnswerGate) -> None:
