@@ -1,7 +1,7 @@
 """Federation Core: workflows that answer for themselves.
 
-    async with FederationCore.open("data") as fc:
-        answer = await fc.runs.create(fc.call("alice"), CreateRunRequest(workflow_id="refund"))
+async with FederationCore.open("data") as fc:
+    answer = await fc.runs.create(fc.call("alice"), CreateRunRequest(workflow_id="refund"))
 """
 
 from typing import TYPE_CHECKING, Any

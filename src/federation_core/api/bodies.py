@@ -104,7 +104,9 @@ def _told(errors: list[FieldError], unknown: list[str], known: list[str]) -> str
     return f"it does not know {names}{others}; it knows {', '.join(known) or 'no field'}"
 
 
-def _wrong(value: Mapping[str, Any], kind: type[msgspec.Struct], *, strict: bool) -> list[FieldError]:
+def _wrong(
+    value: Mapping[str, Any], kind: type[msgspec.Struct], *, strict: bool
+) -> list[FieldError]:
     errors = []
     for field in msgspec.structs.fields(kind):
         name = field.encode_name

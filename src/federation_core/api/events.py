@@ -18,7 +18,7 @@ from ..errors import FieldError, InvalidInput
 from ..identity import Scope
 from ..service.views import LogEntry
 from .context import Ask
-from .operation import operation
+from .operation import EVENT_STREAM, operation
 
 __all__ = ["HEARTBEAT_S", "live_events", "told"]
 
@@ -33,7 +33,7 @@ _SEQ = re.compile(r"[0-9]{1,15}\Z")
     "/workflows/runs/{run_id}/events",
     tag="runs",
     scope=Scope.WORKFLOW_READ,
-    media_type="text/event-stream",
+    media_type=EVENT_STREAM,
 )
 async def live_events(ask: Ask, run_id: str) -> AsyncIterator[bytes]:
     """Follow a run as it happens.

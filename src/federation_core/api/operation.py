@@ -15,8 +15,9 @@ import msgspec
 
 from ..identity import Scope
 
-__all__ = ["JSON", "Handler", "Operation", "alias", "operation"]
+__all__ = ["EVENT_STREAM", "JSON", "Handler", "Operation", "alias", "operation"]
 
+EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
 Handler = Callable[..., Awaitable[Any]]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from ... import __version__
-from ..operation import JSON, Operation
+from ..operation import EVENT_STREAM, JSON, Operation
 from ..problems import PROBLEM_JSON, Problem
 from .examples import ANSWERS
 from .parts import ANSWER_HEADERS, HEADERS, IDS, PROBLEMS, TAGS, WHY
@@ -21,6 +21,21 @@ append-only ledger.
 JSON in, JSON out. Times are RFC 3339 UTC; ids are opaque. Unknown fields are refused. Errors are
 problem details (RFC 9457) whose `code` is stable. Every request but those for health, metrics and
 this description carries `Authorization: Bearer omega_…`."""
+
+
+_EVENT = {
+    "description": "One event of the stream.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"$ref": "#/components/schemas/LogEntry"},
+        },
+    },
+}
 
 
 def document(operations: Sequence[Operation]) -> Json:
@@ -100,7 +115,7 @@ def _sent(operation: Operation) -> list[str]:
         names.append("X-Idempotency-Key")
     if operation.waits:
         names.append("Prefer")
-    if operation.media_type == "text/event-stream":
+    if operation.media_type == EVENT_STREAM:
         names.append("Last-Event-ID")
     return names
 
@@ -112,7 +127,8 @@ def _responses(operation: Operation, schemas: Schemas) -> Json:
         if operation.name in ANSWERS:
             content["example"] = ANSWERS[operation.name]
     else:
-        content["schema"] = {"type": "string"}
+        is_stream = operation.media_type == EVENT_STREAM
+        content["schema"] = _EVENT if is_stream else {"type": "string"}
     headers: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in IDS}
     for name in _answered(operation):
         headers[name] = {"description": ANSWER_HEADERS[name], "schema": {"type": "string"}}
