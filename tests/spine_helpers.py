@@ -4,10 +4,6 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-import pytest
-
-from federation_core.errors import CallerError, IntegrityError
 from federation_core.spine.actions import (
     Action,
     Ask,
@@ -47,9 +43,9 @@ from federation_core.spine.definition import (
     StepType,
     Workflow,
 )
-from federation_core.spine.envelope import Event, Head, decode, seal
-from federation_core.spine.events import RUN_EVENTS, RunEventData, RunStatus, StepError
-from federation_core.spine.fold import apply, replay
+from federation_core.spine.envelope import Event, decode
+from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
+from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
 from federation_core.spine.turn import Turn
@@ -75,14 +71,12 @@ __all__ = [
     "STRANGER",
     "TENANT",
     "Life",
-    "Spot",
     "benign",
     "birth",
     "decided",
     "fork",
     "gate_step",
     "long_life",
-    "refused",
     "reread",
     "same",
     "step",
@@ -285,59 +279,6 @@ class Life:
 
 def reread(events: Iterable[Event]) -> Sequence[Event]:
     return [decode(event.body, RUN_EVENTS) for event in events]
-
-
-class Spot:
-    """The place of one event in a life that goes on with `command`: `run` is the state before it.
-
-    What stands there lawfully is `event`; `refuses` puts something else there.
-    """
-
-    def __init__(self, life: Life, command: Command, code: str, actor: Actor = SYSTEM) -> None:
-        self.run = fork(life.run)
-        turn = Turn(fork(life.run), actor=actor, now=life.now, new_id=life.next_gate, log=LOG)
-        handle(turn, command)
-        for event in turn.events:
-            if event.type == code:
-                self.event = event
-                apply(fork(self.run), event)
-                return
-            apply(self.run, event)
-        raise AssertionError(f"no {code} in {[event.type for event in turn.events]}")
-
-    def other(self, **changes: Any) -> Event:
-        """The event with `changes`: of its place (`seq`, `prev`, `at`, `actor` and so on), else
-        of its data."""
-        event = self.event
-        place = {n: changes.pop(n) for n in Event.__struct_fields__ if n in changes}
-        actor = place.get("actor", Actor(event.actor, via=event.via))
-        data: RunEventData = place.get("data", event.data)
-        return seal(
-            log=LOG,
-            stream=place.get("stream", event.stream),
-            tenant=place.get("tenant", event.tenant),
-            head=Head(place.get("seq", event.seq), place.get("prev", event.prev)),
-            code=data.code,
-            data=msgspec.structs.replace(data, **changes),
-            actor=actor,
-            at=place.get("at", event.at),
-        )
-
-    def refuses(self, why: str, **changes: Any) -> None:
-        with pytest.raises(IntegrityError, match=why):
-            apply(fork(self.run), self.other(**changes))
-
-
-def refused(code: str, life: Life, command: Command, actor: Actor = SYSTEM) -> CallerError:
-    """`command` is refused with `code`, and has changed nothing and left no event."""
-    before = fork(life.run)
-    turn = Turn(life.run, actor=actor, now=life.now, new_id=life.next_gate, log=LOG)
-    with pytest.raises(CallerError) as caught:
-        handle(turn, command)
-    assert caught.value.error_code == code
-    assert not turn.events
-    assert same(life.run, before)
-    return caught.value
 
 
 LONG = workflow(

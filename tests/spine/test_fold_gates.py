@@ -15,11 +15,11 @@ from tests.spine_helpers import (
     STARTER,
     STRANGER,
     Life,
-    Spot,
     gate_step,
     step,
     workflow,
 )
+from tests.spine_refusals import Spot, here
 
 from federation_core.spine.actor import SYSTEM, Actor
 from federation_core.spine.canonical import ZERO_HASH
@@ -29,7 +29,6 @@ from federation_core.spine.commands import (
     CompleteStep,
     ExpireGate,
     ProposeStep,
-    RecordRefusal,
 )
 from federation_core.spine.definition import GateSpec
 from federation_core.spine.events import GateRequested
@@ -56,10 +55,6 @@ def answering(life: Life, actor: Actor = APPROVER_1, *, approve: bool = True) ->
     )
 
 
-def anything(life: Life) -> Spot:
-    return Spot(life, RecordRefusal(action="run.pause", code="x", reason="x"), "FC-AUTH-001")
-
-
 # requests
 
 
@@ -67,7 +62,7 @@ def test_a_gate_is_requested_once() -> None:
     life = Life(GATE).started()
     propose = ProposeStep(step_id="g", step_type="GATE", input_hash=INPUT, decision=ALLOW)
     asked = Spot(life, propose, "FC-GATE-001").event.data
-    anything(asking()).refuses("exists already", data=asked)
+    here(asking()).refuses("exists already", data=asked)
 
 
 def test_a_gate_step_asks_whom_its_workflow_names() -> None:
@@ -83,7 +78,7 @@ def test_people_are_asked_once_about_a_doubt() -> None:
     life.propose("a")
     life.recover("a")
     data = GateRequested(gate_id="g9", step_id="a", gate_type="in_doubt", gate_name="mine")
-    anything(life).refuses("asked about it already", data=data)
+    here(life).refuses("asked about it already", data=data)
 
 
 # answers
@@ -112,7 +107,7 @@ def test_a_gate_that_was_resolved_takes_no_answer(end: str) -> None:
         life.now += HOUR
         life.do(ExpireGate(gate_id="g0"))
     assert life.run.gates["g0"].status == end
-    anything(life).refuses("no such gate is pending", data=data, actor=APPROVER_2)
+    here(life).refuses("no such gate is pending", data=data, actor=APPROVER_2)
 
 
 def test_nobody_answers_twice() -> None:
@@ -185,7 +180,7 @@ def test_a_gate_expires_when_it_is_due() -> None:
     spot.refuses("not due", at=due - 1)
     patient = asking()  # this gate waits for ever
     facts = {"gate_id": "g0", "step_id": "g", "gate_name": "Go?"}
-    anything(patient).refuses("not due", data=spot.event.data, at=due, **facts)
+    here(patient).refuses("not due", data=spot.event.data, at=due, **facts)
 
 
 def test_a_bypass_has_a_reason_and_a_decision_and_says_nothing_of_a_doubt() -> None:
@@ -199,7 +194,7 @@ def test_a_bypass_has_a_reason_and_a_decision_and_says_nothing_of_a_doubt() -> N
     doubt.recover("a")
     gate = doubt.run.gates["g0"]
     facts = {"step_id": "a", "gate_name": gate.gate_name}
-    anything(doubt).refuses("does not say what happened", data=spot.event.data, **facts)
+    here(doubt).refuses("does not say what happened", data=spot.event.data, **facts)
 
 
 # receipts

@@ -16,10 +16,10 @@ from tests.spine_helpers import (
     STRANGER,
     Life,
     decided,
-    refused,
     step,
     workflow,
 )
+from tests.spine_refusals import refused
 
 from federation_core.errors import Forbidden, NotFound
 from federation_core.spine.actor import Actor

@@ -20,11 +20,11 @@ from tests.spine_helpers import (
     Life,
     birth,
     decided,
-    refused,
     same,
     step,
     workflow,
 )
+from tests.spine_refusals import refused
 
 from federation_core.errors import Forbidden
 from federation_core.spine.commands import (

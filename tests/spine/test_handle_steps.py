@@ -17,10 +17,10 @@ from tests.spine_helpers import (
     Life,
     decided,
     gate_step,
-    refused,
     step,
     workflow,
 )
+from tests.spine_refusals import refused
 
 from federation_core.spine.commands import (
     CompleteStep,

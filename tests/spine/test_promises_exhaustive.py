@@ -13,100 +13,44 @@ import pytest
 from tests.spine_auditor import Auditor
 from tests.spine_helpers import (
     ALLOW,
-    APPROVER_1,
-    APPROVER_2,
     DENY,
     FLAG_BOTH,
     FLAG_FIN,
     FLAG_OPS,
-    INPUT,
     LOG,
-    OFFICER,
-    OTHER_INPUT,
-    OUTPUT,
     ROLES,
     START,
     STARTER,
-    STRANGER,
     TENANT,
     birth,
-    decided,
     fork,
     gate_step,
     same,
     step,
     workflow,
 )
+from tests.spine_moves import (
+    DAY,
+    OTHER_PEOPLE,
+    OTHER_QUORUM,
+    OTHER_RULE,
+    Move,
+    World,
+    moves,
+)
 
 from federation_core.errors import CallerError, FederationError
 from federation_core.spine.actions import next_actions
-from federation_core.spine.actor import SYSTEM, Actor
-from federation_core.spine.commands import (
-    AnswerGate,
-    BypassGate,
-    ChangeStatus,
-    Command,
-    CompleteRun,
-    CompleteStep,
-    ExpireGate,
-    FailRun,
-    FailStep,
-    ProposeStep,
-    RecordRefusal,
-    RecoverStep,
-    RequestGate,
-    RetryStep,
-    SkipStep,
-    StartRun,
-)
-from federation_core.spine.decision import Decision, PolicyMode
-from federation_core.spine.definition import GateSpec, Workflow
+from federation_core.spine.commands import ProposeStep
+from federation_core.spine.definition import GateSpec
 from federation_core.spine.envelope import decode
-from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
+from federation_core.spine.events import RUN_EVENTS
 from federation_core.spine.fold import apply
 from federation_core.spine.gates import Gate
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
 from federation_core.spine.steps import Flagged, InDoubt, Pending, Running, Step, Waiting
 from federation_core.spine.turn import Turn
-
-DAY = 86_400_000_000
-STATUSES: tuple[RunStatus, ...] = (
-    "pending",
-    "running",
-    "paused",
-    "completed",
-    "failed",
-    "cancelled",
-)
-EMPTY_FLAG = decided("flag")
-
-
-class Move(msgspec.Struct, frozen=True):
-    command: Command
-    actor: Actor = SYSTEM
-    late: bool = False
-    """Made a day later, when every gate with an expiry is due."""
-
-
-class World(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow (None: an external run), what may be said of its steps, and the bounds: states
-    with more gates or attempts than these are checked and not followed further."""
-
-    name: str
-    definition: Workflow | None
-    at_least: int
-    decisions: tuple[Decision, ...] = (ALLOW, DENY, FLAG_FIN, FLAG_BOTH)
-    changes: tuple[Decision, ...] = (ALLOW,)
-    create: Decision = ALLOW
-    mode: PolicyMode = "strict"
-    steps: tuple[str, ...] = ()
-    asks: bool = False
-    """Whether clients request gates of their own."""
-    other_input: bool = False
-    """Whether a step is put to policy again with another input."""
-    max_gates: int = 1
-    max_attempts: int = 2
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -115,89 +59,6 @@ class Node(msgspec.Struct, frozen=True):
     run: Run
     auditor: Auditor
     path: tuple[Move, ...]
-
-
-# what may be asked
-
-
-def moves(world: World, run: Run) -> Iterator[Move]:
-    yield Move(birth(world.definition), STARTER)
-    for decision in (*world.changes, DENY):
-        yield Move(StartRun(decision=decision))
-        yield Move(CompleteRun(output_hash=OUTPUT, decision=decision))
-    yield Move(FailRun(code="output", reason="no output"))
-    yield Move(RecordRefusal(action="run.start", code="x", reason="r", decision=DENY), STRANGER)
-    if world.asks:
-        yield Move(RequestGate(step_id=None, gate_name="ask"), APPROVER_1)
-    yield Move(RequestGate(step_id=None, gate_name="x", gate_type="in_doubt"), APPROVER_1)
-    for status in STATUSES:
-        for decision in (*world.changes, DENY):
-            yield Move(ChangeStatus(status=status, decision=decision), STARTER)
-    yield Move(ChangeStatus(status="running", current_step="two", decision=ALLOW), STARTER)
-    unknown = ("ghost",) if world.definition else ()
-    for step_id in (*world.steps, *unknown):
-        yield from _step_moves(world, step_id)
-    for gate_id in (*run.gates, "ghost"):
-        yield from _gate_moves(run, gate_id)
-
-
-def _step_moves(world: World, step_id: str) -> Iterator[Move]:
-    spec = (
-        next((s for s in world.definition.steps if s.id == step_id), None)
-        if (world.definition)
-        else None
-    )
-    kind = spec.type.value if spec else "ACT"
-
-    def propose(decision: Decision, subject: str) -> Move:
-        return Move(
-            ProposeStep(step_id=step_id, step_type=kind, input_hash=subject, decision=decision)
-        )
-
-    for decision in world.decisions:
-        yield propose(decision, INPUT)
-    if world.other_input:
-        yield propose(FLAG_FIN, OTHER_INPUT)
-    yield propose(EMPTY_FLAG, INPUT)
-    yield Move(CompleteStep(step_id=step_id, output_hash=OUTPUT))
-    for retriable in (True, False):
-        error = StepError(type="X", message="m")
-        yield Move(FailStep(step_id=step_id, error=error, retriable=retriable))
-    yield Move(SkipStep(step_id=step_id))
-    yield Move(RecoverStep(step_id=step_id))
-    yield Move(RetryStep(step_id=step_id))
-
-
-def _gate_moves(run: Run, gate_id: str) -> Iterator[Move]:
-    def answer(actor: Actor, approve: bool = True, decision: Decision = ALLOW) -> Move:
-        given = gate_id in run.gates and run.gates[gate_id].gate_type == "in_doubt"
-        return Move(
-            AnswerGate(
-                gate_id=gate_id,
-                approve=approve,
-                with_input=given,
-                input_hash=INPUT if given else None,
-                decision=decision,
-            ),
-            actor,
-        )
-
-    yield answer(APPROVER_1)
-    yield Move(ExpireGate(gate_id=gate_id), late=True)
-    yield Move(BypassGate(gate_id=gate_id, reason="emergency", decision=ALLOW), OFFICER)
-    if gate_id not in run.open_gates:
-        return
-    yield Move(ExpireGate(gate_id=gate_id))
-    yield Move(BypassGate(gate_id=gate_id, reason=" ", decision=ALLOW), OFFICER)
-    yield Move(BypassGate(gate_id=gate_id, reason="emergency", decision=DENY), OFFICER)
-    for actor in (APPROVER_2, OFFICER, STRANGER, STARTER):
-        yield answer(actor)
-    yield answer(APPROVER_1, approve=False)
-    yield answer(STRANGER, approve=False)
-    yield answer(APPROVER_1, decision=DENY)
-    yield answer(APPROVER_1, decision=FLAG_FIN)
-    yield msgspec.structs.replace(answer(APPROVER_1), late=True)
-    yield Move(AnswerGate(gate_id=gate_id, approve=True, decision=ALLOW), APPROVER_2)
 
 
 # following them
@@ -263,6 +124,9 @@ def _make(run: Run, move: Move) -> Turn | None:
 def _checked(node: Node, move: Move, turn: Turn) -> Node:
     run, auditor, reread = turn.run, node.auditor.fork(), fork(node.run)
     permits = [(p.step_id, p.attempt, p.input_hash) for p in turn.permits]
+    if isinstance(move.command, ProposeStep) and move.command.decision.decision != "allow":
+        covered = any(getattr(event.data, "covered_by", ()) for event in turn.events)
+        assert covered or not permits, "policy did not allow it"
     auditor.see_turn([event.body for event in turn.events], permits)
     for event in turn.events:
         apply(reread, decode(event.body, RUN_EVENTS))
@@ -284,13 +148,13 @@ def _within(world: World, run: Run) -> bool:
 
 
 def key(run: Run) -> tuple[object, ...]:
-    """What of a state bears on what may follow: not hashes of events, times, ids or reasons, not
-    which people made up a quorum, not gates whose part is played."""
+    """What of a state could bear on what may follow: not hashes of events, times, ids or reasons,
+    not who made up a quorum, nor how often the same gate was resolved in the same way."""
     kinds = [type(step.state).__name__ for step in run.steps.values()]
     if run.is_ended:
         return (run.status, *kinds, bool(run.open_gates))
     attempts = [(i, s.attempt, _own_gate(run, s)) for i, s in run.steps.items()]
-    gates = sorted(str(_gate_key(gate)) for gate in _live_gates(run))
+    gates = sorted({str(_gate_key(run, gate)) for gate in run.gates.values()})
     doom = run.doomed and (run.doomed.code, run.doomed.step_id)
     phase = None if run.is_managed else run.current_step
     return (run.status, run.held, doom, phase, *kinds, *attempts, *gates)
@@ -308,10 +172,12 @@ def _own_gate(run: Run, step: Step) -> str | None:
     return run.gates[gate_id].status if gate_id else None
 
 
-def _gate_key(gate: Gate) -> tuple[object, ...]:
+def _gate_key(run: Run, gate: Gate) -> tuple[object, ...]:
     approvals = tuple(a.actor_id for a in gate.approvals) if gate.is_open else ()
+    now = (gate.is_open, gate.is_passed, gate.gate_id in run.spent)
     about = (gate.step_id, gate.gate_type, gate.action, gate.subject_hash, gate.covers)
-    return (*about, gate.is_open, approvals, gate.input_hash, gate.expires_at is None)
+    asked = (gate.required_approvers, gate.quorum, gate.expires_at is None)
+    return (*about, *asked, *now, approvals, gate.input_hash)
 
 
 def _indexes_hold(run: Run) -> None:
@@ -361,7 +227,7 @@ WORLDS = (
         steps=("a",),
         decisions=(ALLOW, DENY, FLAG_FIN, FLAG_OPS, FLAG_BOTH),
         max_gates=3,
-        at_least=100,
+        at_least=130,
     ),
     World(
         name="one step, asked anew with another input",
@@ -371,7 +237,16 @@ WORLDS = (
         other_input=True,
         max_gates=3,
         max_attempts=1,
-        at_least=100,
+        at_least=125,
+    ),
+    World(
+        name="one step, flagged otherwise each time",
+        definition=ONE,
+        steps=("a",),
+        decisions=(FLAG_FIN, OTHER_RULE, OTHER_PEOPLE, OTHER_QUORUM),
+        max_gates=2,
+        max_attempts=1,
+        at_least=110,
     ),
     World(
         name="one step and gates that clients request",
@@ -380,7 +255,7 @@ WORLDS = (
         decisions=(ALLOW, DENY, FLAG_FIN),
         asks=True,
         max_gates=2,
-        at_least=100,
+        at_least=220,
     ),
     World(
         name="changes of status are flagged",
@@ -390,7 +265,7 @@ WORLDS = (
         changes=(ALLOW, FLAG_FIN),
         max_attempts=1,
         max_gates=2,
-        at_least=100,
+        at_least=530,
     ),
     World(
         name="two steps",
@@ -398,14 +273,14 @@ WORLDS = (
         steps=("a", "b"),
         decisions=(ALLOW, DENY, FLAG_BOTH),
         max_gates=2,
-        at_least=100,
+        at_least=215,
     ),
     World(
         name="a pair",
         definition=PAIR,
         steps=("b", "c"),
         decisions=(ALLOW, DENY, FLAG_FIN),
-        at_least=100,
+        at_least=440,
     ),
     World(
         name="a diamond",
@@ -413,14 +288,14 @@ WORLDS = (
         steps=("a", "b", "c", "d"),
         decisions=(ALLOW, DENY, FLAG_FIN),
         max_attempts=1,
-        at_least=100,
+        at_least=1000,
     ),
     World(
         name="a gate",
         definition=GATE,
         steps=("a", "g", "z"),
         decisions=(ALLOW, DENY, FLAG_OPS),
-        at_least=100,
+        at_least=460,
     ),
     World(
         name="a gate that asks nobody",
@@ -429,7 +304,7 @@ WORLDS = (
         decisions=(ALLOW, FLAG_FIN),
         mode="loose",
         max_gates=2,
-        at_least=100,
+        at_least=190,
     ),
     World(
         name="a flagged birth",
@@ -439,7 +314,7 @@ WORLDS = (
         decisions=(ALLOW,),
         changes=(ALLOW, FLAG_FIN),
         max_gates=2,
-        at_least=20,
+        at_least=70,
     ),
     World(
         name="external",
@@ -447,7 +322,7 @@ WORLDS = (
         steps=("x", "y"),
         decisions=(ALLOW, DENY, FLAG_FIN),
         max_attempts=1,
-        at_least=100,
+        at_least=490,
     ),
     World(
         name="external, tried again",
@@ -456,7 +331,7 @@ WORLDS = (
         decisions=(ALLOW, DENY, FLAG_BOTH),
         max_attempts=3,
         max_gates=3,
-        at_least=100,
+        at_least=110,
     ),
     World(
         name="external, and changes of status are flagged",
@@ -465,7 +340,7 @@ WORLDS = (
         decisions=(ALLOW,),
         changes=(ALLOW, FLAG_FIN),
         max_attempts=1,
-        at_least=100,
+        at_least=530,
     ),
 )
 

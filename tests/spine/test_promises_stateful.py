@@ -267,7 +267,7 @@ def _answer(gate_id: str, *, approve: bool, given: bool) -> AnswerGate:
 
 TestLife = RunMachine.TestCase
 TestLife.settings = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

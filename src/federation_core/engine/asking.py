@@ -11,7 +11,7 @@ from ..spine.steps import Completed
 from .governor import Governor, stricter
 from .live import LiveRun
 
-__all__ = ["ValueMissing", "ask", "run_context", "scope"]
+__all__ = ["ValueMissing", "ask", "needed", "run_context", "scope"]
 
 
 class ValueMissing(FederationError):
@@ -32,6 +32,12 @@ def _value(live: LiveRun, digest: str | None) -> Any:
         return live.values[digest]
     except KeyError as e:
         raise ValueMissing(f"The payload {digest} was erased, and is needed to go on.") from e
+
+
+async def needed(live: LiveRun, digest: str | None) -> Any:
+    """The payload of this hash; None where there is no hash. Raises `ValueMissing`."""
+    await live.load([digest])
+    return _value(live, digest)
 
 
 async def scope(live: LiveRun, references: Iterable[str]) -> dict[str, Any]:
@@ -92,9 +98,13 @@ async def ask(
     mode: PolicyMode | None = None,
 ) -> Decision:
     """Put `action` on this run, or on its `step` (id, type, attempt), to policy, in the run's mode
-    or the stricter `mode` that the caller asks for."""
+    or the stricter `mode` that the caller asks for. Where a value that policy looks at was erased,
+    the answer is deny."""
     run = live.run
-    context = await run_context(governor, live, now)
+    try:
+        context = await run_context(governor, live, now)
+    except ValueMissing as e:
+        return governor.unasked(run.tenant, e.detail)
     context["input"] = step_input if step_input is not None else {}
     if step is not None:
         context["step_id"], context["step_type"], context["attempt"] = step

@@ -86,7 +86,8 @@ class Governor:
         """Ask. Never raises: what cannot be asked is denied."""
         bundles = self._asked(tenant, mode)
         if not bundles:
-            return _no_policy()
+            why = "No policy bundle is active for this tenant; activate one."
+            return self.unasked(tenant, why)
         request = PolicyRequest(
             actor=actor,
             tenant=tenant,
@@ -98,15 +99,16 @@ class Governor:
         own = decide(bundles[0], request)
         return own if len(bundles) == 1 else tighten(own, decide(bundles[1], request))
 
-
-def _no_policy() -> Decision:
-    return Decision(
-        decision="deny",
-        reason="No policy bundle is active for this tenant; activate one.",
-        policy_id="none",
-        policy_hash=ZERO_HASH,
-        tier="0",
-        rules_triggered=(),
-        request_hash=ZERO_HASH,
-        duration_us=0,
-    )
+    def unasked(self, tenant: str, why: str) -> Decision:
+        """The deny that answers a question which cannot be put to policy."""
+        bundle = self.bundle(tenant)
+        return Decision(
+            decision="deny",
+            reason=why,
+            policy_id=bundle.bundle_id if bundle else "none",
+            policy_hash=bundle.bundle_hash if bundle else ZERO_HASH,
+            tier=bundle.tier if bundle else "0",
+            rules_triggered=(),
+            request_hash=ZERO_HASH,
+            duration_us=0,
+        )

@@ -3,7 +3,7 @@ nothing is left to do at once. All of it is one append."""
 
 from typing import Any
 
-from ..errors import FederationError
+from ..errors import InvalidInput, TooLarge
 from ..ledger import Payload
 from ..spine.actions import (
     Action,
@@ -31,11 +31,12 @@ from ..spine.commands import (
 )
 from ..spine.decision import Decision
 from ..spine.events import StepError
+from ..spine.expressions import ExpressionError
 from ..spine.handle import handle
 from ..spine.run import Run
 from ..spine.steps import Running
 from ..spine.turn import Turn
-from .asking import ask, scope
+from .asking import ValueMissing, ask, needed, scope
 from .compiled import CompiledWorkflow
 from .execution import Job, Outcome
 from .governor import Governor
@@ -47,6 +48,9 @@ __all__ = ["Progress"]
 
 VIA = "engine"
 """What the log says about what the engine does on behalf of whoever started the run."""
+
+_UNFIT = (ExpressionError, InvalidInput, TooLarge, ValueMissing)
+"""What fails a run. Any other error is the server's own, and may be gone the next time."""
 
 
 class Progress:
@@ -141,7 +145,7 @@ class Progress:
             return
         try:
             command = await self._proposal(step_id)
-        except FederationError as e:
+        except _UNFIT as e:
             self._fail(e.error_code, f"step {step_id} cannot be put to policy: {e.detail}")
             return
         handle(self.turn, command)
@@ -175,10 +179,10 @@ class Progress:
         return self._compiled
 
     async def _start(self) -> None:
-        await self.live.load([self.run.input_hash])
         try:
-            decision = await self._ask_run("run.start", self.live.values.get(self.run.input_hash))
-        except FederationError as e:
+            given = await needed(self.live, self.run.input_hash)
+            decision = await self._ask_run("run.start", given)
+        except _UNFIT as e:
             self._fail(e.error_code, f"the run cannot be put to policy: {e.detail}")
             return
         handle(self.turn, StartRun(decision=decision))
@@ -191,7 +195,7 @@ class Progress:
             output = template.evaluate(await scope(self.live, template.references))
             digest = self._keep(await self._seal_run_output(output), output)
             decision = await self._ask_run("run.complete")
-        except FederationError as e:
+        except _UNFIT as e:
             self._fail(e.error_code, f"the run has no output: {e.detail}")
             return
         handle(self.turn, CompleteRun(output_hash=digest, decision=decision))
@@ -221,17 +225,15 @@ class Progress:
     async def _recover(self, step_id: str) -> None:
         state = self.run.steps[step_id].state
         assert isinstance(state, Running)
-        digest = state.permit.input_hash
-        await self.live.load([digest])
-        again = self.run.specs[step_id].idempotent and self.run.doomed is None
-        if again and digest not in self.live.values:
-            lost = StepError(
-                type="InputErased", message="Its input was erased; it cannot run again."
-            )
-            handle(self.turn, FailStep(step_id=step_id, error=lost))
-            return
-        seen = await scope(self.live, self._workflow.steps[step_id].references) if again else {}
-        self._inputs[step_id] = (self.live.values.get(digest), seen)
+        if self.run.specs[step_id].idempotent and self.run.doomed is None:
+            try:
+                value = await needed(self.live, state.permit.input_hash)
+                seen = await scope(self.live, self._workflow.steps[step_id].references)
+            except ValueMissing as e:
+                lost = StepError(type="InputErased", message=e.detail)
+                handle(self.turn, FailStep(step_id=step_id, error=lost))
+                return
+            self._inputs[step_id] = (value, seen)
         handle(self.turn, RecoverStep(step_id=step_id))
 
     def _expire(self, gate_id: str) -> None:
@@ -242,8 +244,11 @@ class Progress:
     async def _close_gate(self, action: CloseGateStep | ResolveDoubt) -> None:
         """People passed the gate a step waits at: take what they said."""
         step_id, gate = action.step_id, self.run.gates[action.gate_id]
-        await self.live.load([gate.input_hash])
-        said = self.live.values.get(gate.input_hash or "")
+        try:
+            said = await needed(self.live, gate.input_hash)
+        except ValueMissing as e:
+            self._fail(e.error_code, f"nobody knows what was said at gate {gate.gate_name}: {e}")
+            return
         if isinstance(action, CloseGateStep):
             approvers = [a.actor_id for a in gate.approvals]
             output: Any = {"approved": True, "approved_by": approvers, "input": said}

@@ -34,7 +34,7 @@ class Watch:
         self._changed.set()
 
     async def next(self) -> Append:
-        """The newest append that was not seen yet, once there is one; older ones are passed over."""
+        """The newest append that was not seen yet, once there is one; older ones are left out."""
         await self._changed.wait()
         self._changed.clear()
         assert self._last is not None
@@ -116,9 +116,13 @@ class Ledger:
 
 def _prepare(path: Path) -> Database:
     database = Database(path)
-    database.migrate()
-    with translated(), database.writer.begin() as connection:
-        if queries.setting(connection, "log") is None:
-            name = f"federation-core/{secrets.token_hex(8)}"
-            connection.execute(meta.insert().values(key="log", value=name))
+    try:
+        database.migrate()
+        with translated(), database.writer.begin() as connection:
+            if queries.setting(connection, "log") is None:
+                name = f"federation-core/{secrets.token_hex(8)}"
+                connection.execute(meta.insert().values(key="log", value=name))
+    except BaseException:
+        database.close()
+        raise
     return database

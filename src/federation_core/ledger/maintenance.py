@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import Connection, Table, func, select
 
 from ..errors import FederationError, IntegrityError
-from ..spine.canonical import salted_hash, sha256, sorted_json
+from ..spine.canonical import canonical, salted_hash, sha256
 from ..spine.definition import Workflow
 from ..spine.envelope import Event, Head, decode
 from ..spine.events import RUN_EVENTS, RunCreated
-from ..spine.fold import replay
+from ..spine.fold import apply
 from ..spine.run import Run
 from . import schema
 from .bulk import write_rows
@@ -65,9 +65,10 @@ def rebuild(path: Path, progress: Progress = _nothing) -> RebuildReport:
     """
     with Exclusive(path.parent):
         database = Database(path)
-        database.migrate()
         try:
+            database.migrate()
             with translated(), database.writer.begin() as connection:
+                _read_any_text(connection)
                 return _rebuild(connection, progress)
         finally:
             database.close()
@@ -77,16 +78,17 @@ def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
     before = {name: _rows(c, schema.metadata.tables[name]) for name in _PROJECTIONS}
     for name in _PROJECTIONS:
         c.execute(schema.metadata.tables[name].delete())
-    heads: dict[str, tuple[Any, ...]] = {}
+    heads: dict[str, Head] = {}
+    tenants: dict[str, str] = {}
     workflows: list[tuple[Any, ...]] = []
     total = c.execute(select(func.count()).select_from(schema.events)).scalar_one()
-    for done, (_, event) in enumerate(_walk(c), 1):
-        heads[event.stream] = (event.stream, event.seq + 1, event.hash, event.tenant)
+    for done, event in enumerate(_walk(c, heads), 1):
+        tenants[event.stream] = event.tenant
         if event.type == "FC-WF-001":
             workflows.append(workflow_row(event))
         if done % _PAGE == 0:
             progress(done, total)
-    write_rows(c, "streams", list(heads.values()))
+    write_rows(c, "streams", [(s, h.seq, h.hash, tenants[s]) for s, h in heads.items()])
     write_rows(c, "workflows", workflows)
     for run in _runs(c, list(heads)):
         for name, rows in rows_of(run, run.steps, run.gates).items():
@@ -96,49 +98,84 @@ def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
     differences = [
         f"{name}/{'/'.join(map(str, key))}"
         for name in _PROJECTIONS
-        for key in sorted(before[name].keys() | after[name].keys())
+        for key in sorted(before[name].keys() | after[name].keys(), key=repr)
         if before[name].get(key) != after[name].get(key)
     ]
     return RebuildReport({name: len(after[name]) for name in _PROJECTIONS}, differences)
 
 
 def _rows(c: Connection, table: Table) -> dict[tuple[Any, ...], str]:
-    """Primary key → hash of the whole row."""
+    """Primary key → hash of the whole row, whatever an intruder left in it."""
     keys = [i for i, column in enumerate(table.columns) if column.primary_key]
     return {
-        tuple(row[i] for i in keys): sha256(sorted_json(list(row)))
+        tuple(row[i] for i in keys): sha256(repr(tuple(row)).encode())
         for row in c.execute(select(table))
     }
 
 
-def _walk(c: Connection) -> Iterator[tuple[Any, Event]]:
-    """Every event in log order, with its row."""
-    position = -1
+def _read_any_text(c: Connection) -> None:
+    """Bytes that are not UTF-8 come as they are, so that they are found wrong where they stand."""
+    raw: Any = c.connection.driver_connection
+    raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+
+
+def _bytes(value: object) -> bytes:
+    """What is stored in a column of text; nothing, where it is no text."""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else b""
+
+
+def _walk(c: Connection, heads: dict[str, Head]) -> Iterator[Event]:
+    """Every event in log order, once it was found whole; `heads` are the ends of its streams."""
+    position, first = 0, -(1 << 63)
     while True:
         query = (
             select(schema.events)
-            .where(schema.events.c.position > position)
+            .where(schema.events.c.position >= first)
             .order_by(schema.events.c.position)
             .limit(_PAGE)
         )
         rows = c.execute(query).all()
         for row in rows:
-            yield row, _decode(row)
+            event = _check(row, position, heads)
+            heads[event.stream] = event.next_head
+            position += 1
+            yield event
         if len(rows) < _PAGE:
             return
-        position = rows[-1].position
+        first = position
 
 
-def _decode(row: Any) -> Event:
-    kinds = RUN_EVENTS if row.stream.startswith("run:") else {}
+def _check(row: Any, position: int, heads: dict[str, Head]) -> Event:
+    body = _bytes(row.body)
+    if row.position != position:
+        raise _wrong(row, f"The log has a hole: position {position} is missing.")
     try:
-        return decode(row.body.encode(), kinds)
+        event = decode(body, RUN_EVENTS if str(row.stream).startswith("run:") else {})
     except IntegrityError as e:
         raise _wrong(row, e.detail) from e
+    if canonical(msgspec.json.decode(body)) != body:
+        raise _wrong(row, "The event's bytes are not in their canonical form.")
+    if event.hash != row.hash:
+        raise _wrong(row, f"The event's bytes have the hash {event.hash}, stored is {row.hash}.")
+    if (row.stream, row.seq, row.type) != (event.stream, event.seq, event.type):
+        raise _wrong(row, "The event's row does not name the event.")
+    head = heads.get(event.stream, Head())
+    if event.seq != head.seq:
+        raise _wrong(row, f"Its stream goes on at {head.seq}, and the event has {event.seq}.")
+    if event.prev != head.hash:
+        raise _wrong(row, "It does not link to the event before it in its stream.")
+    return event
 
 
 def _wrong(row: Any, why: str) -> IntegrityError:
-    return IntegrityError(why, position=row.position, stream=row.stream, seq=row.seq)
+    return IntegrityError(
+        _plain(why), position=row.position, stream=_plain(row.stream), seq=row.seq
+    )
+
+
+def _plain(value: object) -> str:
+    """For people: text that can be written anywhere."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _runs(c: Connection, streams: list[str]) -> Iterator[Run]:
@@ -157,7 +194,13 @@ def _replay(c: Connection, stream: str, definitions: dict[str, Workflow]) -> Run
         if digest not in definitions:
             definitions[digest] = _definition(c, stream, digest)
         definition = definitions[digest]
-    return replay(events, definition)
+    run = Run(definition)
+    for event in events:
+        try:
+            apply(run, event)
+        except IntegrityError as e:
+            raise IntegrityError(e.detail, stream=stream, seq=event.seq) from e
+    return run
 
 
 def _definition(c: Connection, stream: str, digest: str) -> Workflow:
@@ -180,6 +223,7 @@ def verify(path: Path, progress: Progress = _nothing) -> VerifyReport:
     database = Database(path)
     try:
         with translated(), database.reader.begin() as connection:
+            _read_any_text(connection)
             return _verify(connection, progress)
     finally:
         database.close()
@@ -190,9 +234,7 @@ def _verify(c: Connection, progress: Progress) -> VerifyReport:
     done = payloads = 0
     try:
         total = c.execute(select(func.count()).select_from(schema.events)).scalar_one()
-        for row, event in _walk(c):
-            _check_event(row, event, done, heads.get(event.stream, Head()))
-            heads[event.stream] = event.next_head
+        for _ in _walk(c, heads):
             done += 1
             if done % _PAGE == 0:
                 progress(done, total)
@@ -215,30 +257,16 @@ def _verify(c: Connection, progress: Progress) -> VerifyReport:
     return VerifyReport(events=done, streams=len(heads), payloads=payloads)
 
 
-def _check_event(row: Any, event: Event, position: int, head: Head) -> None:
-    body = row.body.encode()
-    if row.position != position:
-        raise _wrong(row, f"The log has a hole: position {position} is missing.")
-    if sorted_json(msgspec.json.decode(body)) != body:
-        raise _wrong(row, "The event's bytes are not in their canonical form.")
-    if event.hash != row.hash:
-        raise _wrong(row, f"The event's bytes have the hash {event.hash}, stored is {row.hash}.")
-    if (row.stream, row.seq, row.type) != (event.stream, event.seq, event.type):
-        raise _wrong(row, "The event's row does not name the event.")
-    if event.seq != head.seq:
-        raise _wrong(row, f"Its stream goes on at {head.seq}, and the event has {event.seq}.")
-    if event.prev != head.hash:
-        raise _wrong(row, "It does not link to the event before it in its stream.")
-
-
 def _check_heads(c: Connection, heads: dict[str, Head]) -> None:
     """A stream whose last events were removed is shorter than its recorded head."""
-    for row in c.execute(select(schema.streams)):
-        found = heads.get(row.stream, Head())
-        if (found.seq, found.hash) != (row.next_seq, row.head):
+    recorded = {row.stream: row for row in c.execute(select(schema.streams))}
+    for stream in [*recorded, *(s for s in heads if s not in recorded)]:
+        found, row = heads.get(stream, Head()), recorded.get(stream)
+        if row is None or (found.seq, found.hash) != (row.next_seq, row.head):
+            was = "is not recorded" if row is None else f"was at {row.next_seq}"
             raise IntegrityError(
-                f"Stream {row.stream} ends at {found.seq}, and was at {row.next_seq}.",
-                stream=row.stream,
+                _plain(f"Stream {stream} ends at {found.seq}, and {was}."),
+                stream=_plain(stream),
                 seq=found.seq,
             )
 
@@ -247,14 +275,21 @@ def _check_contents(c: Connection) -> int:
     count = 0
     for row in c.execute(select(schema.payloads)):
         count += 1
-        value = row.value.encode()
-        found = salted_hash(value, bytes.fromhex(row.salt)) if row.salt else sha256(value)
-        if found != row.hash:
-            raise IntegrityError(f"The payload {row.hash} was changed.", stream=row.stream)
+        if _payload_hash(row) != row.hash:
+            what = _plain(f"The payload {row.hash} was changed.")
+            raise IntegrityError(what, stream=_plain(row.stream))
     for row in c.execute(select(schema.objects)):
-        if sha256(row.body.encode()) != row.hash:
-            raise IntegrityError(f"The object {row.hash} was changed.")
+        if sha256(_bytes(row.body)) != row.hash:
+            raise IntegrityError(_plain(f"The object {row.hash} was changed."))
     return count
+
+
+def _payload_hash(row: Any) -> str | None:
+    value = _bytes(row.value)
+    try:
+        return sha256(value) if row.salt is None else salted_hash(value, bytes.fromhex(row.salt))
+    except (ValueError, TypeError):  # a salt that is none
+        return None
 
 
 def _position(c: Connection, facts: dict[str, Any]) -> int | None:

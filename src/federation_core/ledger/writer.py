@@ -115,6 +115,7 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
     """Mark the jobs whose stream is not where they think, and those whose key is taken."""
     names = list({j.append.stream for j in jobs if j.append.events})
     heads = {stream: Head(seq, hash_) for stream, seq, hash_ in find_heads(connection, names)}
+    taken: set[tuple[str, str]] = set()
     for job in jobs:
         append = job.append
         if not append.events:
@@ -125,10 +126,14 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
                 f"{append.stream} is at {head.seq}, not at {append.base.seq}.",
                 stream=append.stream,
             )
-        elif append.answer is not None and is_answered(connection, append.answer):
+        elif (answer := append.answer) and (
+            (answer.tenant, answer.key) in taken or is_answered(connection, answer)
+        ):
             job.error = Conflict("This idempotency key was used meanwhile.", code="key_taken")
         else:
             heads[append.stream] = append.head
+            if answer:
+                taken.add((answer.tenant, answer.key))
 
 
 def _write(connection: Connection, appends: list[Append]) -> None:
