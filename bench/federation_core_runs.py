@@ -33,7 +33,7 @@ async def main() -> None:
             async def run_once(n: int) -> None:
                 request = CreateRunRequest(workflow_id="bench", input_payload={"n": n})
                 born = await fc.runs.create(call, request)
-                await fc.runs.wait(call, born.run.run_id, 60)
+                await fc.runs.wait(call, born.run.run_id, 60, newborn=True)
 
             results = [
                 await measure("federation-core", run_once, in_flight=n, runs=RUNS[n])

@@ -71,7 +71,7 @@ class Move(msgspec.Struct, frozen=True):
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow (None: an external run), what may be said of its steps, and the bounds: states
-    with more gates or attempts than these are checked and not followed further.
+    with more live gates, gates at all or attempts are checked and not followed further.
 
     `at_least` states must be met, so that the exploration cannot shrink unseen."""
 
@@ -88,6 +88,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     other_input: bool = False
     """Whether a step is put to policy again with another input."""
     max_gates: int = 1
+    max_asked: int = 9
     max_attempts: int = 2
 
 

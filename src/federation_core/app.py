@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import structlog
 
@@ -23,6 +24,10 @@ _GRACE_S = 10.0
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter lock while others want it. At Python's 5 ms a busy
 event loop would keep the ledger's writer waiting longer for the lock than for the disk."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 (whoever started us through a pipe waits for it)
 
 
 def load_secret(settings: Settings) -> str:
@@ -46,7 +51,7 @@ def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]
     )
 
 
-async def serve(settings: Settings, *, announce: Callable[[str], None] = print) -> None:
+async def serve(settings: Settings, *, announce: Callable[[str], None] = _say) -> None:
     """Serve HTTP until SIGTERM or SIGINT, then finish what is under way and return.
 
     Everything runs in this process, so that nothing is left behind when it is killed. `announce`
@@ -60,6 +65,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = print) 
     _configure_log()
     secret = load_secret(settings)
     with listen(settings.host, settings.port) as listener:
+        url = url_of(listener)
         async with open_core(settings) as core:
             closing = asyncio.Event()
             auth = Auth(
@@ -70,13 +76,22 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = print) 
             server = Server(build_app(core, auth, closing=closing), listener)
             serving = asyncio.ensure_future(server.serve())
             _on_signals(closing.set)
-            announce(await _greeting(settings, core, url_of(listener)))
-            stop = asyncio.ensure_future(closing.wait())
-            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not closing.is_set():
-                raise OperatorError("The HTTP server ended by itself; start it again.")
+            announce(await _greeting(settings, core, url))
+            await _first(serving, closing)
             server.finish()
             await asyncio.wait({serving}, timeout=_GRACE_S)
+
+
+async def _first(serving: asyncio.Future[None], closing: asyncio.Event) -> None:
+    """Wait until the server is to close. Raises `OperatorError` where it ended before that."""
+    stop = asyncio.ensure_future(closing.wait())
+    either: set[asyncio.Future[Any]] = {serving, stop}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done() and not closing.is_set():
+        stop.cancel()
+        raise OperatorError(
+            "The HTTP server ended by itself; start it again.", code="server_ended"
+        ) from serving.exception()
 
 
 def _configure_log() -> None:
@@ -111,6 +126,14 @@ async def _greeting(settings: Settings, core: FederationCore, url: str) -> str:
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
+    """Stop at the first signal; the second does what it does to any program."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def first() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+        stop()
+
+    for number in numbers:
+        loop.add_signal_handler(number, first)

@@ -271,6 +271,8 @@ def test_runs_are_listed_page_by_page(paths: Family, http: Http) -> None:
         if cursor is None:
             break
     assert seen == ids[::-1]
+    whole = paths(http, "runs", params={"limit": 5}).json()
+    assert whole["page"]["next_cursor"] is None
     running = paths(http, "runs", params={"status": "running"}).json()["items"]
     assert [run["run_id"] for run in running] == [ids[2]]
     assert paths(http, "runs", params={"workflow_id": "other"}).json()["items"] == []

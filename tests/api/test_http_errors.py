@@ -229,6 +229,20 @@ async def test_more_requests_than_the_server_takes(tmp_path: Path) -> None:
             assert (await http.get("/workflows/runs")).status_code == 200
 
 
+async def test_more_followers_than_the_server_takes(tmp_path: Path) -> None:
+    async with FederationCore.open(tmp_path, shipped_policy="loose") as core:
+        auth = Auth(secret=SECRET, mode="development", default_tenant="default")
+        app = build_app(core, auth, max_streams=0)
+        headers = {"Authorization": f"Bearer {bearer()}"}
+        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://server", headers=headers
+        ) as http:
+            answer = await http.post("/workflows/runs", json={"workflow_id": "x"})
+            refused = await http.get(f"{answer.headers['Location']}/events")
+    problem(refused, 429, "too_many_requests")
+
+
 async def test_a_bug_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with FederationCore.open(tmp_path) as core:
 

@@ -312,6 +312,16 @@ def test_a_refused_attempt_is_only_told() -> None:
     assert not life.run.spent
 
 
+def test_what_policy_denied_a_client_is_told_and_dooms_nothing() -> None:
+    life = Life().born()
+    for action in ("run.start", "run.complete", "run.pause"):
+        refusal = RecordRefusal(action=action, code="policy_denied", reason="no", decision=DENY)
+        turn = life.do(refusal, STARTER)
+        assert [e.type for e in turn.events] == ["FC-POLICY-001", "FC-AUTH-001"]
+    life.change("running")
+    assert status(life) == "running"
+
+
 def test_a_refused_attempt_does_not_use_an_approval_up() -> None:
     life = Life(ONE).started()
     life.change("paused", FLAG_FIN)

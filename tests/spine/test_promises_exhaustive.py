@@ -144,7 +144,11 @@ def _story(node: Node, move: Move) -> str:
 
 def _within(world: World, run: Run) -> bool:
     attempts = max((s.attempt for s in run.steps.values()), default=0)
-    return len(list(_live_gates(run))) <= world.max_gates and attempts <= world.max_attempts
+    return (
+        len(list(_live_gates(run))) <= world.max_gates
+        and len(run.gates) <= world.max_asked
+        and attempts <= world.max_attempts
+    )
 
 
 def key(run: Run) -> tuple[object, ...]:
@@ -227,7 +231,7 @@ WORLDS = (
         steps=("a",),
         decisions=(ALLOW, DENY, FLAG_FIN, FLAG_OPS, FLAG_BOTH),
         max_gates=3,
-        at_least=130,
+        at_least=185,
     ),
     World(
         name="one step, asked anew with another input",
@@ -237,7 +241,7 @@ WORLDS = (
         other_input=True,
         max_gates=3,
         max_attempts=1,
-        at_least=125,
+        at_least=150,
     ),
     World(
         name="one step, flagged otherwise each time",
@@ -246,7 +250,7 @@ WORLDS = (
         decisions=(FLAG_FIN, OTHER_RULE, OTHER_PEOPLE, OTHER_QUORUM),
         max_gates=2,
         max_attempts=1,
-        at_least=110,
+        at_least=180,
     ),
     World(
         name="one step and gates that clients request",
@@ -255,7 +259,7 @@ WORLDS = (
         decisions=(ALLOW, DENY, FLAG_FIN),
         asks=True,
         max_gates=2,
-        at_least=220,
+        at_least=390,
     ),
     World(
         name="changes of status are flagged",
@@ -264,8 +268,8 @@ WORLDS = (
         decisions=(ALLOW,),
         changes=(ALLOW, FLAG_FIN),
         max_attempts=1,
-        max_gates=2,
-        at_least=530,
+        max_asked=2,
+        at_least=870,
     ),
     World(
         name="two steps",
@@ -273,14 +277,14 @@ WORLDS = (
         steps=("a", "b"),
         decisions=(ALLOW, DENY, FLAG_BOTH),
         max_gates=2,
-        at_least=215,
+        at_least=285,
     ),
     World(
         name="a pair",
         definition=PAIR,
         steps=("b", "c"),
         decisions=(ALLOW, DENY, FLAG_FIN),
-        at_least=440,
+        at_least=600,
     ),
     World(
         name="a diamond",
@@ -288,14 +292,15 @@ WORLDS = (
         steps=("a", "b", "c", "d"),
         decisions=(ALLOW, DENY, FLAG_FIN),
         max_attempts=1,
-        at_least=1000,
+        max_asked=1,
+        at_least=1150,
     ),
     World(
         name="a gate",
         definition=GATE,
         steps=("a", "g", "z"),
         decisions=(ALLOW, DENY, FLAG_OPS),
-        at_least=460,
+        at_least=690,
     ),
     World(
         name="a gate that asks nobody",
@@ -304,7 +309,7 @@ WORLDS = (
         decisions=(ALLOW, FLAG_FIN),
         mode="loose",
         max_gates=2,
-        at_least=190,
+        at_least=205,
     ),
     World(
         name="a flagged birth",
@@ -340,7 +345,8 @@ WORLDS = (
         decisions=(ALLOW,),
         changes=(ALLOW, FLAG_FIN),
         max_attempts=1,
-        at_least=530,
+        max_asked=1,
+        at_least=740,
     ),
 )
 

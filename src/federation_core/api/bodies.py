@@ -1,24 +1,35 @@
 """Bodies and query strings: strict, or refused with the place of everything that is wrong."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from ..errors import FieldError, InvalidInput, TooLarge
+from ..errors import CallerError, FieldError, InvalidInput, TooLarge
 from ..spine.canonical import parse
 from .headers import Headers
 
-__all__ = ["MAX_BODY_BYTES", "UnsupportedMedia", "convert", "read_body", "read_query"]
+__all__ = ["MAX_BODY_BYTES", "Body", "TooSlow", "UnsupportedMedia", "convert", "read_query"]
 
 MAX_BODY_BYTES = 1_048_576
+MAX_BODY_S = 30.0
+MAX_DRAIN_BYTES = 16 * MAX_BODY_BYTES
+MAX_DRAIN_S = 2.0
 _PLACE = re.compile(r" - at `(?:key` in `)?\$?(.*)`\Z")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 T = TypeVar("T", bound=msgspec.Struct)
 Receive = Callable[[], Awaitable[Any]]
+
+
+class TooSlow(CallerError):
+    """A body that does not come to its end."""
+
+    code = "too_slow"
 
 
 class UnsupportedMedia(InvalidInput):
@@ -27,32 +38,63 @@ class UnsupportedMedia(InvalidInput):
     code = "unsupported_media_type"
 
 
-async def read_body(receive: Receive, headers: Headers) -> Any:
-    """The JSON value of a request's body (see `spine.canonical.parse` for what is refused).
+class Body:
+    """The body of a request, as it comes in."""
 
-    Reading stops where the body grows over `MAX_BODY_BYTES`, whatever its length was said to be.
-    """
-    kind = headers.content_type
-    if kind and kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedMedia(
-            f"The body is said to be {kind[:100]!a}; send JSON, as Content-Type: application/json."
-        )
-    length = headers.content_length
-    if length is not None and length > MAX_BODY_BYTES:
-        raise _too_large()
-    data = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise InvalidInput("The connection ended before the body did.")
-        data += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(data) > MAX_BODY_BYTES:
+    def __init__(self, receive: Receive, headers: Headers, *, seconds: float = MAX_BODY_S) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._seconds = seconds
+        self._ended = False
+
+    async def json(self) -> Any:
+        """Its JSON value (see `spine.canonical.parse` for what is refused).
+
+        Reading stops where it grows over `MAX_BODY_BYTES`, whatever its length was said to be, and
+        after some seconds.
+        """
+        kind = self._headers.content_type
+        if kind and kind != "application/json" and not kind.endswith("+json"):
+            raise UnsupportedMedia(
+                f"The body is said to be {kind[:100]!a}; send JSON, as Content-Type: "
+                "application/json."
+            )
+        length = self._headers.content_length
+        if length is not None and length > MAX_BODY_BYTES:
             raise _too_large()
-    if not data.strip():
-        raise InvalidInput("The body is empty; send a JSON object.")
-    return parse(bytes(data))
+        try:
+            async with asyncio.timeout(self._seconds):
+                data = await self._all()
+        except TimeoutError as e:
+            raise TooSlow(
+                f"The body had not come after {self._seconds:g} seconds; send it again."
+            ) from e
+        if not data.strip():
+            raise InvalidInput("The body is empty; send a JSON object.")
+        return parse(data)
+
+    async def drain(self) -> None:
+        """Throw away what is still to come, within limits: to somebody who is still sending when
+        the connection is closed, the answer is lost."""
+        left = MAX_DRAIN_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_DRAIN_S):
+                while not self._ended and left > 0:
+                    left -= len(await self._next())
+
+    async def _all(self) -> bytes:
+        data = bytearray()
+        while not self._ended:
+            data += await self._next()
+            if len(data) > MAX_BODY_BYTES:
+                raise _too_large()
+        return bytes(data)
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
 
 
 def read_query(raw: bytes, kind: type[T], *, lenient: bool) -> T:

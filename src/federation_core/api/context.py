@@ -70,10 +70,12 @@ class Ask(Anyone, kw_only=True):
     last_event_id: str | None = None
     reply: dict[str, str] = {}
 
-    async def waited(self, run_id: str) -> bool:
+    async def waited(self, run_id: str, *, newborn: bool = False) -> bool:
         """Wait for the run as the caller prefers. False where they do not, or may not see it."""
         if self.wait is None or not grants(self.call.caller.scopes, Scope.WORKFLOW_READ):
             return False
-        await self.api.until_closing(self.core.runs.wait(self.call, run_id, self.wait))
+        await self.api.until_closing(
+            self.core.runs.wait(self.call, run_id, self.wait, newborn=newborn)
+        )
         self.reply["Preference-Applied"] = f"wait={self.wait:g}"
         return True

@@ -23,7 +23,7 @@ Handler = Callable[..., Awaitable[Any]]
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _REFUSED_WITH_TOKEN = (401, 403, 422, 429, 503)
-_REFUSED_WITH_BODY = (413, 415, 422)
+_REFUSED_WITH_BODY = (408, 413, 415, 422)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from ..errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from .bodies import UnsupportedMedia
+from .bodies import TooSlow, UnsupportedMedia
 
 __all__ = ["PROBLEM_JSON", "Problem", "problem_of", "to_problem"]
 
@@ -36,6 +36,7 @@ _STATUS: dict[type, int] = {
     Conflict: 409,
     StaleAppend: 409,
     TooLarge: 413,
+    TooSlow: 408,
     UnsupportedMedia: 415,
     InvalidInput: 422,
     TooManyRequests: 429,
@@ -79,7 +80,8 @@ def problem_of(error: Exception, path: str) -> Problem:
             status = next((_STATUS[c] for c in type(error).__mro__ if c in _STATUS), 500)
             code, detail, errors = error.error_code, error.detail, error.errors
         case HTTPException(status_code=404):
-            status, code, detail = 404, "no_such_path", f"There is nothing at {path[:200]}."
+            status, code = 404, "no_such_path"
+            detail = f"There is nothing at {path[:200]}; /schema tells what there is."
         case HTTPException(status_code=405):
             status, code, detail = 405, "method_not_allowed", _allowed(error)
         case HTTPException(status_code=status) if status < 500:

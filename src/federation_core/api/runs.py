@@ -78,7 +78,7 @@ async def create_run(ask: Ask, body: CreateRunRequest) -> RunAnswer:
     people, after 10 seconds at the latest.
     """
     created = await ask.core.runs.create(ask.call, body)
-    if not await ask.waited(created.run.run_id):
+    if not await ask.waited(created.run.run_id, newborn=True):
         return created
     now = await ask.core.runs.get(ask.call, created.run.run_id)
     answer = msgspec.structs.replace(created, run=now.run)

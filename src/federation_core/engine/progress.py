@@ -94,6 +94,8 @@ class Progress:
                 break
             for action in following.actions:
                 await self._take(action)
+                # What the spine made itself (a gate step's output) is there to be looked at.
+                self.live.values.update(self.turn.values)
         for permit in self.turn.permits:
             step_input, seen = self._inputs[permit.step_id]
             self.jobs[permit.step_id] = Job.of(self.run, permit, step_input, seen)

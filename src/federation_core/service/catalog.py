@@ -14,16 +14,17 @@ class Catalog:
         self._ledger = ledger
         self._versions: dict[tuple[str, str, str], WorkflowDoc] = {}
         self._newest: dict[tuple[str, str], WorkflowDoc] = {}
+        self._registrations = 0
 
     async def newest(self, tenant: str, workflow_id: str) -> WorkflowDoc | None:
         """The version that was registered last."""
-        key = (tenant, workflow_id)
-        if key not in self._newest:
-            found = await self._ledger.read(queries.newest_workflow, tenant, workflow_id)
-            if found is None:
-                return None
+        key, before = (tenant, workflow_id), self._registrations
+        if key in self._newest:
+            return self._newest[key]
+        found = await self._ledger.read(queries.newest_workflow, tenant, workflow_id)
+        if found is not None and before == self._registrations:  # else it may be older than newest
             self._newest[key] = found
-        return self._newest[key]
+        return found
 
     async def version(self, tenant: str, workflow_id: str, version: str) -> WorkflowDoc | None:
         key = (tenant, workflow_id, version)
@@ -36,4 +37,5 @@ class Catalog:
 
     def forget(self, tenant: str, workflow_id: str) -> None:
         """A new version was registered."""
+        self._registrations += 1
         self._newest.pop((tenant, workflow_id), None)

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 
 from ..engine.asking import ask
-from ..errors import FieldError, Forbidden, InvalidInput, NotFound
+from ..errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound
 from ..ledger import queries
 from ..spine.commands import AnswerGate, BypassGate, RecordRefusal, RequestGate
 from ..spine.decision import Decision
@@ -177,6 +177,11 @@ class Gates:
         if digest is None:
             return
         await visit.load([digest])
+        if digest not in visit.live.values:
+            raise Conflict(
+                "The schema of its input was erased, so no input can be checked; reject the gate.",
+                code="gate_schema_erased",
+            )
         errors = validate(visit.live.values[digest], given)
         if errors:
             raise InvalidInput(

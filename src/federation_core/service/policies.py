@@ -1,5 +1,6 @@
 """Which policy bundle decides, now and before."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Policies:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._turn = asyncio.Lock()
 
     async def restore(self, configured: Path | None, shipped: str) -> None:
         """At start: load what each tenant has activated, and for the default tenant activate what
@@ -72,6 +74,10 @@ class Policies:
             bundle = load_bundle({name: text.encode() for name, text in files.items()})
         except SettingsError as e:
             raise InvalidInput(e.detail, code="bundle_invalid", errors=e.errors) from e
+        async with self._turn:  # of two activations, the second is decided by the first's bundle
+            return await self._decide_and_activate(call, bundle)
+
+    async def _decide_and_activate(self, call: Call, bundle: Bundle) -> Activation:
         governor = self._parts.governor
         decision = governor.decide(
             call.actor,

@@ -227,14 +227,15 @@ class Runs:
             read_logs, call.tenant, run_id, event_type=event_type, limit=limit, offset=offset
         )
 
-    async def wait(self, call: Call, run_id: str, seconds: float) -> None:
+    async def wait(self, call: Call, run_id: str, seconds: float, *, newborn: bool = False) -> None:
         """Return when the run has ended, or waits for people anew, at the latest after `seconds`
-        (RFC 7240 section 4.3)."""
+        (RFC 7240 section 4.3). A run that is paused already is waited for until it goes on and
+        pauses again, unless it is `newborn`: then any pause is news."""
         call.caller.require("workflow:read")
         ledger = self._parts.ledger
         async with ledger.watch(f"run:{run_id}") as watch:
             status = (await ledger.read(require_run, call.tenant, run_id)).status
-            waited = status == "paused"
+            waited = status == "paused" and not newborn
             try:
                 async with asyncio.timeout(seconds):
                     while status not in FINAL and (status != "paused" or waited):

@@ -107,6 +107,19 @@ _LOG: Final[Json] = {
     "prev_hash": "0" * 64,
     "hash": _HASH,
 }
+_CHANGED: Final[Json] = _LOG | {
+    "log_id": "01932d5e-a17b-7c26-b46b-68ffc68ff99b",
+    "seq": 3,
+    "event_type": "FC-RUN-002",
+    "previous_status": "pending",
+    "new_status": "running",
+    "message": "Run status changed from pending to running",
+    "details": {"previous_status": "pending", "new_status": "running"},
+    "timestamp": _LATER,
+    "evidence_hash": _PREV,
+    "prev_hash": _HASH,
+    "hash": _PREV,
+}
 _GATE: Final[Json] = {
     "gate_id": _GATE_ID,
     "run_id": _RUN_ID,
@@ -182,7 +195,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "create_run": _CREATED_ANSWER,
     "list_runs": {"items": [_RUN], "page": {"limit": 50, "next_cursor": None}},
     "get_run": {"run": _RUNNING, "logs": [_LOG], "gates": [_GATE], "steps": [_STEP]},
-    "change_status": {"run": _RUNNING, "logs": [], "gates": [], "steps": []},
+    "change_status": {"run": _RUNNING, "logs": [_CHANGED], "gates": [], "steps": []},
     "logs": [_LOG],
     "record_step": {"decision": _DECISION, "step": _STEP, "run": _RUNNING, "gate": None},
     "request_gate": _GATE,

@@ -13,6 +13,7 @@ WHY = {
     401: "No token, or one that cannot be believed.",
     403: "The token lacks the scope, the actor is not a required approver, or policy refuses it.",
     404: "No such thing, or one of another tenant.",
+    408: "The body did not come to its end in time.",
     409: "The state does not have this transition, the gate is not pending, or the idempotency key "
     "was used with another request. Nothing was changed.",
     413: f"The body is over {MAX_BODY_BYTES} bytes.",

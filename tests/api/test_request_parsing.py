@@ -1,0 +1,144 @@
+"""The parsers of requests, alone: one reading, or a refusal that says what is wrong."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation_core.api.bodies import TooSlow, convert, read_body, read_query
+from federation_core.api.headers import Headers, readable
+from federation_core.api.limits import Room
+from federation_core.api.runs import RunsQuery
+from federation_core.errors import InvalidInput, TooLarge, TooManyRequests
+
+
+class Shape(msgspec.Struct, frozen=True):
+    name: Annotated[str, msgspec.Meta(max_length=3)]
+    sizes: list[int] = []
+    more: dict[str, Any] = {}
+
+
+@given(st.binary(max_size=200))
+def test_any_query_is_read_or_refused(raw: bytes) -> None:
+    with suppress(InvalidInput):
+        assert isinstance(read_query(raw, RunsQuery, lenient=False), RunsQuery)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "sizes", "more", "x", "/~"]), _JSON))
+def test_what_is_refused_is_named(value: dict[str, Any]) -> None:
+    try:
+        found = convert(value, Shape)
+    except InvalidInput as e:
+        named = {error.path.split("/")[1] for error in e.errors}
+        assert named
+        assert {key.replace("~", "~0").replace("/", "~1") for key in value} - {
+            "name",
+            "sizes",
+            "more",
+        } <= named
+    else:
+        assert set(value) <= {"name", "sizes", "more"}
+        assert found.name == value["name"]
+
+
+def test_nothing_is_coerced() -> None:
+    for value in ({"name": 1}, {"name": "a", "sizes": ["1"]}, {"name": "a", "sizes": [True]}):
+        with pytest.raises(InvalidInput):
+            convert(value, Shape)
+
+
+def test_many_unknown_fields_are_named_and_counted() -> None:
+    value = {f"x{n}": n for n in range(10)}
+    with pytest.raises(InvalidInput) as caught:
+        convert(value, Shape)
+    assert [e.path for e in caught.value.errors] == [*(f"/x{n}" for n in range(10)), "/name"]
+    assert "'x4' and 5 others; it knows name, sizes, more" in caught.value.detail
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"prefer", b"x-policy-mode", b"a"]), st.binary())))
+def test_any_headers_are_read_or_refused(raw: list[tuple[bytes, bytes]]) -> None:
+    headers = Headers(raw)
+    assert headers.wait is None or 0 <= headers.wait <= 60
+    with suppress(InvalidInput):
+        assert headers.mode in (None, "loose", "strict")
+    with suppress(InvalidInput):
+        assert headers.text("a") is None or headers.text("a")
+
+
+@given(st.binary())
+def test_what_is_readable_comes_back(raw: bytes) -> None:
+    text = readable(raw)
+    assert text is None or (text.isprintable() and text.encode() in raw)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("wait=10", 10),
+        ("respond-async, wait=7", 7),
+        ("WAIT = 3; foo", 3),
+        ('wait="5"', 5),
+        ("wait=0.5", 0.5),
+        ("wait=9999", 60),
+        ("wait=-1", None),
+        ("wait=ten", None),
+        ("await=5", None),
+        ("wait=1e9", None),
+        ("", None),
+    ],
+)
+def test_preferences_to_wait(said: str, seconds: float | None) -> None:
+    assert Headers([(b"Prefer", said.encode())]).wait == seconds
+
+
+async def test_a_body_that_never_ends() -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    with pytest.raises(TooSlow):
+        await read_body(receive, Headers([]), seconds=0.001)
+
+
+async def test_a_body_is_not_read_further_than_it_may_be() -> None:
+    asked = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"a" * 600_000, "more_body": True}
+
+    with pytest.raises(TooLarge):
+        await read_body(receive, Headers([(b"content-length", b"10")]))
+    assert asked == 2
+    with pytest.raises(TooLarge):
+        await read_body(receive, Headers([(b"content-length", b"1048577")]))
+    assert asked == 2
+
+
+async def test_a_body_whose_sender_is_gone() -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(InvalidInput):
+        await read_body(receive, Headers([]))
+
+
+def test_a_room_has_so_many_places() -> None:
+    room = Room(2, "guests")
+    with room.place(), room.place():
+        with pytest.raises(TooManyRequests, match="busy with 2 guests"), room.place():
+            pass
+        assert room.taken == 2
+    assert room.taken == 0

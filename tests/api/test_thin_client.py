@@ -1,0 +1,71 @@
+"""`federation_core.client` against a server: every method finds its path and its shape."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.api_helpers import Server, bearer
+
+from federation_core.client import ApiError, Client
+
+YAML = """\
+workflow: pay
+version: 1.0.0
+steps:
+  - {id: ask, type: GATE, gate: {name: Go on}}
+  - {id: act, type: ACT, run: expression, value: done}
+output: "${steps.act.output}"
+"""
+
+
+@pytest.fixture
+def client(dev: Server, tenant: str) -> Iterator[Client]:
+    with Client(dev.url, bearer(), actor="alice", tenant=tenant) as found:
+        yield found
+
+
+def test_a_managed_run_from_end_to_end(client: Client) -> None:
+    assert client.health()["status"] == "healthy"
+    assert client.register_workflow(YAML)["idempotent"] is False
+    assert [w["workflow_id"] for w in client.workflows()] == ["pay"]
+    run = client.create_run("pay", {"a": 1}, wait=10, key="k")["run"]
+    assert run["status"] == "paused"
+    [gate] = client.pending_gates()
+    resumed = client.resume(run["run_id"], gate["gate_id"], "approve", {})
+    assert resumed["run"]["status"] == "running"
+    whole = client.get_run(run["run_id"], logs=True, gates=True, steps=True, wait=10)
+    assert (whole["run"]["status"], whole["run"]["output_payload"]) == ("completed", "done")
+    assert [s["status"] for s in whole["steps"]] == ["completed", "completed"]
+    assert list(client.events(run["run_id"])) == whole["logs"]
+    assert client.logs(run["run_id"], limit=2, offset=1) == whole["logs"][1:3]
+
+
+def test_an_external_run_and_its_gates(client: Client) -> None:
+    run_id = client.create_run("job")["run"]["run_id"]
+    client.change_status(run_id, "running", reason="go")
+    assert client.record_step(run_id, "act", "running")["decision"]["decision"] == "allow"
+    gate = client.request_gate(run_id, "act", "Approval", quorum=1)
+    assert client.answer_gate(run_id, gate["gate_id"], approve=True)["status"] == "approved"
+    gate = client.request_gate(run_id, "act", "Another")
+    bypassed = client.bypass_gate(run_id, gate["gate_id"], "an emergency")
+    assert bypassed["status"] == "bypassed"
+    assert [run["run_id"] for run in client.list_runs(limit=1)] == [run_id]
+
+
+def test_policies(client: Client) -> None:
+    assert [p["active"] for p in client.policies()] == [True]
+    files = {
+        "bundle.yaml": "id: none\nversion: 1.0.0\n",
+        "a.cedar": '@id("a") forbid (principal, action, resource);',
+    }
+    assert client.activate_policy(files)["bundle_id"] == "none"
+    denied = client.create_run("job")["run"]
+    assert denied["status"] == "failed"
+
+
+def test_a_refusal_is_an_error_of_its_own(client: Client) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.get_run("nothing")
+    assert (caught.value.status, caught.value.error_code) == (404, "run_not_found")
+    with pytest.raises(ApiError) as caught:
+        next(client.events("nothing"))
+    assert caught.value.status == 404

@@ -1,0 +1,313 @@
+"""Promise 7: a tenant sees itself alone."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.core_helpers import (
+    approve,
+    begin,
+    bundle,
+    codes,
+    core,
+    gate,
+    open_gates,
+    py,
+    register,
+    until,
+    workflow,
+)
+from tests.core_steps import Stage
+
+from federation_core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from federation_core.service import (
+    AnswerGateRequest,
+    BypassRequest,
+    Call,
+    ChangeStatusRequest,
+    CreateRunRequest,
+    FederationCore,
+    Key,
+    RecordStepRequest,
+    RequestGateRequest,
+    ResumeRequest,
+)
+
+UseCase = Callable[[FederationCore, Call, str, str], Awaitable[Any]]
+"""Called with a run's and a gate's id."""
+
+
+async def followed(fc: FederationCore, call: Call, run: str, _gate: str) -> None:
+    async for _ in fc.runs.follow(call, run):
+        return
+
+
+APPROVE = AnswerGateRequest(status="approved")
+BYPASS = BypassRequest(reason="the house is on fire")
+
+OF_A_RUN: dict[str, UseCase] = {
+    "runs.get": lambda fc, call, run, _: fc.runs.get(call, run, logs=True),
+    "runs.logs": lambda fc, call, run, _: fc.runs.logs(call, run),
+    "runs.wait": lambda fc, call, run, _: fc.runs.wait(call, run, 0.01),
+    "runs.follow": followed,
+    "runs.change_status": lambda fc, call, run, _: fc.runs.change_status(
+        call, run, ChangeStatusRequest(status="cancelled")
+    ),
+    "steps.record": lambda fc, call, run, _: fc.steps.record(
+        call, run, RecordStepRequest(step_id="s", status="running")
+    ),
+    "gates.request": lambda fc, call, run, _: fc.gates.request(
+        call, run, RequestGateRequest(step_id="s", gate_name="g")
+    ),
+}
+OF_A_GATE: dict[str, UseCase] = {
+    "gates.answer": lambda fc, call, run, gate_: fc.gates.answer(call, run, gate_, APPROVE),
+    "gates.resume": lambda fc, call, run, gate_: fc.gates.resume(
+        call, run, ResumeRequest(gate_id=gate_, decision="approve")
+    ),
+    "gates.bypass": lambda fc, call, run, gate_: fc.gates.bypass(call, run, gate_, BYPASS),
+}
+OF_THE_TENANT = {
+    "answers.find",
+    "answers.remember",
+    "gates.pending",
+    "policies.activate",
+    "policies.history",
+    "runs.create",
+    "runs.page",
+    "workflows.register",
+    "workflows.registered",
+}
+NOT_A_CALLERS = {"policies.restore"}
+
+
+async def test_the_tables_name_every_use_case(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        found = {
+            f"{room}.{name}"
+            for room in ("answers", "gates", "policies", "runs", "steps", "workflows")
+            for name, _ in inspect.getmembers(getattr(fc, room), inspect.ismethod)
+            if not name.startswith("_")
+        }
+    assert found == {*OF_A_RUN, *OF_A_GATE, *OF_THE_TENANT, *NOT_A_CALLERS}
+
+
+async def external(fc: FederationCore) -> str:
+    call = fc.call("starter")
+    created = await fc.runs.create(call, CreateRunRequest(workflow_id="outside"))
+    start = ChangeStatusRequest(status="running")
+    await fc.runs.change_status(call, created.run.run_id, start)
+    return created.run.run_id
+
+
+@pytest.mark.parametrize("name", OF_A_RUN)
+@pytest.mark.parametrize("kind", ["managed", "external"])
+async def test_another_tenants_run_is_not_there(
+    tmp_path: Path, stage: Stage, name: str, kind: str
+) -> None:
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask")) if kind == "managed" else await external(fc)
+        own = await until(fc, run_id, "paused", "running")
+        with pytest.raises(NotFound) as caught:
+            await OF_A_RUN[name](fc, fc.call("starter", tenant="other"), run_id, "")
+        with pytest.raises(NotFound) as unknown:
+            await OF_A_RUN[name](fc, fc.call("starter", tenant="other"), "no-such-run", "")
+        # What is somebody else's looks in every way like what does not exist.
+        assert caught.value.error_code == unknown.value.error_code == "run_not_found"
+        assert caught.value.detail.replace(run_id, "") == unknown.value.detail.replace(
+            "no-such-run", ""
+        )
+        if kind == "external":
+            assert await until(fc, run_id, "running") == own
+
+
+@pytest.mark.parametrize("name", OF_A_GATE)
+async def test_another_tenants_gate_is_not_there_and_the_attempt_is_on_record(
+    tmp_path: Path, stage: Stage, name: str
+) -> None:
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask", "approver"), py("b"))
+        [asked] = await open_gates(fc, run_id)
+        stranger = fc.call("approver", tenant="other")
+        with pytest.raises(NotFound) as caught:
+            await OF_A_GATE[name](fc, stranger, run_id, asked.gate_id)
+        with pytest.raises(NotFound) as unknown:
+            await OF_A_GATE[name](fc, stranger, run_id, "no-such-gate")
+        assert unknown.value.error_code in ("run_not_found", "gate_not_found")
+        assert caught.value.error_code == "gate_not_found"
+        assert await open_gates(fc, run_id) == [asked]
+        answer = await until(fc, run_id, "paused")
+        refused = [e for e in answer.logs if e.event_type == "FC-AUTH-001"]
+        assert [(e.actor_id, e.details["actor_tenant"]) for e in refused] == [("approver", "other")]
+        assert stage.effects == []
+        await approve(fc, asked)
+        assert (await until(fc, run_id)).run.status == "completed"
+
+
+async def test_a_gate_reached_for_without_its_run_is_on_record_too(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """On the alias a gate is named by its id alone."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask"))
+        [asked] = await open_gates(fc, run_id)
+        with pytest.raises(NotFound):
+            await fc.gates.answer(fc.call("x", tenant="other"), None, asked.gate_id, APPROVE)
+        with pytest.raises(NotFound):
+            await fc.gates.answer(fc.call("x"), None, "no-such-gate", APPROVE)
+        assert codes((await until(fc, run_id, "paused")).logs).count("FC-AUTH-001") == 1
+        await fc.gates.answer(fc.call("x"), None, asked.gate_id, APPROVE)
+        assert (await until(fc, run_id)).run.status == "completed"
+
+
+async def test_a_gate_is_its_own_runs_alone(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        await register(fc, workflow(gate("ask")))
+        request = CreateRunRequest(workflow_id="wf")
+        runs = [(await fc.runs.create(fc.call("x"), request)).run.run_id for _ in range(2)]
+        gates = [(await open_gates(fc, run_id))[0] for run_id in runs]
+        for use_case in OF_A_GATE.values():
+            with pytest.raises(NotFound) as caught:
+                await use_case(fc, fc.call("x"), runs[0], gates[1].gate_id)
+            assert caught.value.error_code == "gate_not_found"
+        assert [(await open_gates(fc, run_id))[0] for run_id in runs] == gates
+
+
+async def test_a_stranger_cannot_make_a_log_grow_for_ever(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federation_core.spine.handle_run.MAX_REFUSALS", 3)
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask", "approver"))
+        [asked] = await open_gates(fc, run_id)
+        stranger = fc.call("approver", tenant="other")
+        for _ in range(5):
+            with pytest.raises(NotFound):
+                await fc.gates.answer(stranger, None, asked.gate_id, APPROVE)
+        for _ in range(2):
+            with pytest.raises(Forbidden):
+                await approve(fc, asked, "stranger")
+        answer = await until(fc, run_id, "paused")
+    assert codes(answer.logs).count("FC-AUTH-001") == 3
+
+
+async def test_lists_hold_the_tenants_own(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        here, there = fc.call("ann"), fc.call("ann", tenant="other")
+        mine = await begin(fc, gate("ask"))
+        await open_gates(fc, mine)
+        theirs = (await fc.runs.create(there, CreateRunRequest(workflow_id="wf"))).run
+        assert theirs.execution == "external"  # what is registered here is not registered there
+        assert [r.run_id for r in await fc.runs.page(here)] == [mine]
+        assert [r.run_id for r in await fc.runs.page(there)] == [theirs.run_id]
+        assert [r.run_id for r in await fc.runs.page(there, cursor=mine)] == []
+        assert [g.run_id for g in await fc.gates.pending(here)] == [mine]
+        assert await fc.gates.pending(there) == []
+        assert await fc.gates.pending(there, approver_id="ann") == []
+        assert [w.version for w in await fc.workflows.registered(here)] == ["1.0.0"]
+        assert await fc.workflows.registered(there) == []
+
+
+async def test_a_parent_is_a_run_of_the_same_tenant(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        parent = await begin(fc, py("a"))
+        request = CreateRunRequest(workflow_id="wf", parent_run_id=parent)
+        assert (await fc.runs.create(fc.call("x"), request)).run.parent_run_id == parent
+        with pytest.raises(InvalidInput, match="to be the parent"):
+            await fc.runs.create(fc.call("x", tenant="other"), request)
+
+
+async def test_workflows_of_one_name_are_two_workflows(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        await register(fc, workflow(py("mine")))
+        await register(fc, workflow(py("theirs")), tenant="other")
+        for tenant, expected in ((None, "mine"), ("other", "theirs")):
+            stage.effects.clear()
+            call = fc.call("x", tenant=tenant)
+            run = (await fc.runs.create(call, CreateRunRequest(workflow_id="wf"))).run
+            await fc.runs.wait(call, run.run_id, 20)
+            assert (await fc.runs.get(call, run.run_id)).run.status == "completed"
+            assert stage.names == [expected]
+
+
+async def test_one_tenants_policy_does_not_decide_for_another(tmp_path: Path, stage: Stage) -> None:
+    denies = bundle(
+        '@id("no") forbid (principal, action == Action::"run.create", resource);', version="2.0.0"
+    )
+    async with core(tmp_path) as fc:
+        other = fc.call("boss", tenant="other")
+        await fc.policies.activate(other, denies)
+        request = CreateRunRequest(workflow_id="outside")
+        assert (await fc.runs.create(other, request)).run.status == "failed"
+        assert (await fc.runs.create(fc.call("x"), request)).run.status == "pending"
+        third = fc.call("x", tenant="third")
+        assert (await fc.runs.create(third, request)).run.status == "pending"
+        assert [a.version for a in await fc.policies.history(other)] == ["2.0.0"]
+        assert [a.version for a in await fc.policies.history(third)] == ["1.0.0"]
+    async with core(tmp_path) as fc:  # and so after a restart
+        assert (await fc.runs.create(other, request)).run.status == "failed"
+        assert (await fc.runs.create(fc.call("x"), request)).run.status == "pending"
+
+
+async def test_policy_sees_the_callers_tenant(tmp_path: Path, stage: Stage) -> None:
+    policy = '@id("t") forbid (principal, action == Action::"run.create", resource) when { principal.tenant == "other" };'  # noqa: E501
+    async with core(tmp_path, policy) as fc:
+        request = CreateRunRequest(workflow_id="outside")
+        assert (await fc.runs.create(fc.call("x"), request)).run.status == "pending"
+        created = await fc.runs.create(fc.call("x", tenant="other"), request)
+        assert created.run.status == "failed"
+
+
+async def test_one_idempotency_key_in_two_tenants_is_two_keys(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        made = {}
+        for tenant in ("default", "other"):
+            call = msgspec.structs.replace(
+                fc.call("x", tenant=tenant), key=Key("the key", f"hash of {tenant}")
+            )
+            assert await fc.answers.find(call) is None
+            made[tenant] = await fc.runs.create(call, CreateRunRequest(workflow_id="outside"))
+            found = await fc.answers.find(call)
+            assert found is not None
+            assert made[tenant].run.run_id.encode() in found.body
+        wrong = msgspec.structs.replace(fc.call("x"), key=Key("the key", "hash of other"))
+        with pytest.raises(Conflict):
+            await fc.answers.find(wrong)
+
+
+NEEDS = {
+    "runs.get": "workflow:read",
+    "runs.logs": "workflow:read",
+    "runs.wait": "workflow:read",
+    "runs.follow": "workflow:read",
+    "runs.change_status": "workflow:write",
+    "steps.record": "workflow:write",
+    "gates.request": "workflow:write",
+    "gates.answer": "gate:write",
+    "gates.resume": "gate:write",
+    "gates.bypass": "gate:bypass",
+}
+
+
+@pytest.mark.parametrize(("name", "scope"), NEEDS.items())
+async def test_each_use_case_needs_its_scope(
+    tmp_path: Path, stage: Stage, name: str, scope: str
+) -> None:
+    use_case = (OF_A_RUN | OF_A_GATE)[name]
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask"))
+        [asked] = await open_gates(fc, run_id)
+        without = with_scopes(fc.call("x"), fc.call("x").caller.scopes - {scope, "admin"})
+        with pytest.raises(Forbidden, match=scope):
+            await use_case(fc, without, run_id, asked.gate_id)
+        with suppress(Conflict):  # a managed run's steps are not for a client, scope or not
+            await use_case(fc, with_scopes(fc.call("x"), frozenset({scope})), run_id, asked.gate_id)
+
+
+def with_scopes(call: Call, scopes: frozenset[str]) -> Call:
+    caller = msgspec.structs.replace(call.caller, scopes=scopes)
+    return msgspec.structs.replace(call, caller=caller)
