@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation_core.api.bodies import TooSlow, convert, read_body, read_query
+from federation_core.api.bodies import MAX_DRAIN_BYTES, Body, TooSlow, convert, read_query
 from federation_core.api.headers import Headers, readable
 from federation_core.api.limits import Room
 from federation_core.api.runs import RunsQuery
@@ -102,37 +102,54 @@ def test_preferences_to_wait(said: str, seconds: float | None) -> None:
     assert Headers([(b"Prefer", said.encode())]).wait == seconds
 
 
+def body(*messages: dict[str, Any], seconds: float = 5, **headers: str) -> Body:
+    """A body that comes in these pieces, and then no further."""
+    pieces = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        message = next(pieces, None)
+        if message is None:
+            await asyncio.Event().wait()
+        return {"type": "http.request", **(message or {})}
+
+    sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Body(receive, Headers(sent), seconds=seconds)
+
+
+def piece(size: int) -> dict[str, Any]:
+    return {"body": b"a" * size, "more_body": True}
+
+
+async def test_a_body_comes_in_pieces() -> None:
+    found = body({"body": b'{"a": ', "more_body": True}, {"body": b"1}", "more_body": False})
+    assert await found.json() == {"a": 1}
+
+
 async def test_a_body_that_never_ends() -> None:
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
-
     with pytest.raises(TooSlow):
-        await read_body(receive, Headers([]), seconds=0.001)
+        await body(piece(5), seconds=0.001).json()
 
 
-async def test_a_body_is_not_read_further_than_it_may_be() -> None:
-    asked = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal asked
-        asked += 1
-        return {"type": "http.request", "body": b"a" * 600_000, "more_body": True}
-
+async def test_a_body_is_not_kept_further_than_it_may_be() -> None:
+    """The pieces after the limit are never asked for: there are none, and it would wait for ever."""
     with pytest.raises(TooLarge):
-        await read_body(receive, Headers([(b"content-length", b"10")]))
-    assert asked == 2
+        await body(piece(600_000), piece(600_000), content_length="10").json()
     with pytest.raises(TooLarge):
-        await read_body(receive, Headers([(b"content-length", b"1048577")]))
-    assert asked == 2
+        await body(content_length="1048577").json()
 
 
-async def test_a_body_whose_sender_is_gone() -> None:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
+async def test_half_a_body_is_none_though_it_is_json() -> None:
+    found = body({"body": b"{}", "more_body": True}, {"type": "http.disconnect"})
+    with pytest.raises(InvalidInput, match="connection ended"):
+        await found.json()
 
-    with pytest.raises(InvalidInput):
-        await read_body(receive, Headers([]))
+
+async def test_what_is_drained_has_an_end() -> None:
+    await body(*[piece(MAX_DRAIN_BYTES // 4)] * 4).drain()
+    await body(piece(1), {"type": "http.disconnect"}).drain()
+    read = body({"body": b"1", "more_body": False})
+    await read.json()
+    await read.drain()
 
 
 def test_a_room_has_so_many_places() -> None:

@@ -77,7 +77,7 @@ class Body:
         """Throw away what is still to come, within limits: to somebody who is still sending when
         the connection is closed, the answer is lost."""
         left = MAX_DRAIN_BYTES
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, InvalidInput):
             async with asyncio.timeout(MAX_DRAIN_S):
                 while not self._ended and left > 0:
                     left -= len(await self._next())
@@ -93,6 +93,8 @@ class Body:
     async def _next(self) -> bytes:
         message = await self._receive()
         self._ended = not message.get("more_body", False)
+        if message["type"] == "http.disconnect":  # half a body may well be JSON
+            raise InvalidInput("The connection ended before the body did.")
         chunk: bytes = message.get("body", b"")
         return chunk
 

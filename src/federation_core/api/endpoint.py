@@ -7,8 +7,9 @@ import msgspec
 from litestar import Request, Response
 from litestar.response import Stream
 
+from ..errors import FederationError
 from ..service import Call
-from .bodies import convert, read_body, read_query
+from .bodies import Body, convert, read_query
 from .context import Anyone, Api, Ask
 from .correlation import correlation_of
 from .headers import Headers
@@ -24,41 +25,49 @@ async def answer(
     api: Api, operation: Operation, request: Request[Any, Any, Any], params: Mapping[str, str]
 ) -> Reply:
     """Raises any `FederationError`; `problems` knows how to tell it."""
-    state = request.scope["state"]
-    state["operation"] = operation.name
-    headers = Headers(request.scope["headers"])
+    request.scope["state"]["operation"] = operation.name
     if operation.scope is None:
         return _reply(operation, await operation.handler(_anyone(api, request)), {})
+    headers = Headers(request.scope["headers"])
+    body = Body(request.receive, headers)
     with api.requests.place():
-        caller = api.auth.caller(headers)
-        correlation_id = correlation_of(request.scope, caller.tenant)
-        caller.require(operation.scope)
-        given = await _given(operation, request, headers)
-        key = headers.text("X-Idempotency-Key") if operation.takes_key else None
-        call = Call(
-            caller=caller,
-            correlation_id=correlation_id,
-            mode=headers.mode,
-            key=key_of(key, operation, params, given.get("body")) if key is not None else None,
-        )
-        ask = Ask(
-            api=api,
-            correlation_id=correlation_id,
-            request_id=state["request_id"],
-            call=call,
-            wait=headers.wait if operation.waits else None,
-            last_event_id=headers.text("Last-Event-ID"),
-        )
-        if call.key is None:
-            return _reply(operation, await operation.handler(ask, **params, **given), ask.reply)
+        try:
+            caller = api.auth.caller(headers)
+            correlation_id = correlation_of(request.scope, caller.tenant)
+            caller.require(operation.scope)
+            given = await _given(operation, request, body)
+            key = headers.text("X-Idempotency-Key") if operation.takes_key else None
+            ask = Ask(
+                api=api,
+                correlation_id=correlation_id,
+                request_id=request.scope["state"]["request_id"],
+                call=Call(
+                    caller=caller,
+                    correlation_id=correlation_id,
+                    mode=headers.mode,
+                    key=None if key is None else key_of(key, operation, params, given.get("body")),
+                ),
+                wait=headers.wait if operation.waits else None,
+                last_event_id=headers.text("Last-Event-ID"),
+            )
+            return await _asked(operation, ask, {**params, **given})
+        except FederationError:
+            if operation.body is not None:
+                await body.drain()
+            raise
 
-        async def act() -> bytes:
-            return msgspec.json.encode(await operation.handler(ask, **params, **given))
 
-        found = await once(api.core, call, operation.status, act)
-        if found.replayed:
-            ask.reply["Idempotency-Replayed"] = "true"
-        return _json(operation, found.status, found.body, ask.reply)
+async def _asked(operation: Operation, ask: Ask, given: dict[str, Any]) -> Reply:
+    if ask.call.key is None:
+        return _reply(operation, await operation.handler(ask, **given), ask.reply)
+
+    async def act() -> bytes:
+        return msgspec.json.encode(await operation.handler(ask, **given))
+
+    found = await once(ask.core, ask.call, operation.status, act)
+    if found.replayed:
+        ask.reply["Idempotency-Replayed"] = "true"
+    return _json(operation, found.status, found.body, ask.reply)
 
 
 def _anyone(api: Api, request: Request[Any, Any, Any]) -> Anyone:
@@ -70,15 +79,14 @@ def _anyone(api: Api, request: Request[Any, Any, Any]) -> Anyone:
 
 
 async def _given(
-    operation: Operation, request: Request[Any, Any, Any], headers: Headers
+    operation: Operation, request: Request[Any, Any, Any], body: Body
 ) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if operation.query is not None:
         raw = request.scope["query_string"]
         given["query"] = read_query(raw, operation.query, lenient=operation.lenient)
     if operation.body is not None:
-        value = await read_body(request.receive, headers)
-        given["body"] = convert(value, operation.body, lenient=operation.lenient)
+        given["body"] = convert(await body.json(), operation.body, lenient=operation.lenient)
     return given
 
 
