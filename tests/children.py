@@ -129,6 +129,9 @@ def die_at_each_commit(folder: str, idempotent: str, again: str = "") -> None:
     from alembic import command  # noqa: F401 (what every life needs is loaded once)
     from tests import core_helpers  # noqa: F401
 
+    from federation_core.engine.governor import Governor
+
+    Governor("default")
     base = Path(folder)
     for number in range(1, 100):
         for when in ("after",) if again else ("before", "after"):

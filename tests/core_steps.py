@@ -94,7 +94,11 @@ async def leak(name: str, ctx: StepContext) -> object:
     return object()
 
 
-moment: Callable[[str], None] = lambda _: None
+def _pass(_moment: str) -> None:
+    """Nothing happens."""
+
+
+moment: Callable[[str], None] = _pass
 """Called with `before <step>` and `after <step>`: where a process can be killed."""
 
 

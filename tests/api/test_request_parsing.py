@@ -131,7 +131,7 @@ async def test_a_body_that_never_ends() -> None:
 
 
 async def test_a_body_is_not_kept_further_than_it_may_be() -> None:
-    """The pieces after the limit are never asked for: there are none, and it would wait for ever."""
+    """What is over the limit is not asked for: nothing more comes, and it would wait for ever."""
     with pytest.raises(TooLarge):
         await body(piece(600_000), piece(600_000), content_length="10").json()
     with pytest.raises(TooLarge):

@@ -73,7 +73,7 @@ async def test_an_exception_is_an_outcome_and_the_server_goes_on(
 
 async def test_what_a_sensitive_step_says_is_withheld(tmp_path: Path, stage: Stage) -> None:
     async with core(tmp_path) as fc:
-        secret = "the number is 4711"  # noqa: S105 (what must not be seen)
+        secret = "the number is 4711"
         run_id = await begin(fc, py("a", "fail", sensitive=True, with_={"message": secret}))
         answer = await until(fc, run_id)
     [failure] = of(answer, "FC-STEP-003")

@@ -133,8 +133,8 @@ async def test_what_does_not_say_what_happened_is_no_answer(tmp_path: Path) -> N
                 await resume(fc, asked, given)
         with pytest.raises((InvalidInput, Conflict)):
             await approve(fc, asked)
+        request = BypassRequest(reason="never mind what happened")
         with pytest.raises(Conflict):
-            request = BypassRequest(reason="never mind what happened")
             await fc.gates.bypass(fc.call("chief"), run_id, asked.gate_id, request)
         assert await doubt(fc, run_id) == asked
 

@@ -185,7 +185,7 @@ async def test_a_rejected_flag_fails_the_run_and_is_final(tmp_path: Path, stage:
                     fc.call("chief"),
                     run_id,
                     asked.gate_id,
-                    AnswerGateRequest(status=again),  # type: ignore[arg-type]
+                    AnswerGateRequest(status=again),
                 )
     assert stage.names == ["a"]
     assert answer.run.status == "failed"

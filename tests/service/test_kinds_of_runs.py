@@ -267,7 +267,7 @@ async def test_a_gate_that_could_never_pass_is_not_opened(
 @pytest.mark.parametrize("value", ["\ud800", 2**53, float("nan"), {1: 2}, [[]], object()])
 async def test_what_no_ledger_can_hold_is_refused(tmp_path: Path, value: Any) -> None:
     for _ in range(40 if value == [[]] else 0):
-        value = [value]  # noqa: PLW2901 (deeper than a payload may be)
+        value = [value]
     async with core(tmp_path) as fc:
         run_id = await outside(fc)
         before = await until(fc, run_id, "running")

@@ -46,6 +46,13 @@ def test_the_way_of_a_run() -> None:
     assert after(life) == NOTHING
 
 
+def test_a_run_whose_birth_was_flagged_starts_when_people_have_approved() -> None:
+    life = Life(ONE).born(decision=FLAG_FIN)
+    assert after(life).actions == ()
+    life.approve("g0")
+    assert after(life).actions == (AskRun(),)
+
+
 def test_what_nobody_executes_is_recovered_even_while_the_run_waits() -> None:
     life = Life(ONE).started()
     life.propose("a")

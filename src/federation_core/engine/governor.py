@@ -1,5 +1,6 @@
 """Every question to policy goes through here: which bundle answers, and about what."""
 
+from functools import cache
 from typing import Any
 
 from ..policy import Bundle, decide, load_bundle, shipped_bundle, tighten
@@ -18,6 +19,11 @@ def stricter(own: PolicyMode, wanted: PolicyMode | None) -> PolicyMode:
     return own if wanted is None else max(own, wanted, key=_SEVERITY.__getitem__)
 
 
+@cache
+def _shipped_strict() -> Bundle:
+    return load_bundle(shipped_bundle("strict"))
+
+
 class Governor:
     """The active bundle of each tenant; one that never activated any has the default tenant's.
     Where there is none, everything is denied.
@@ -29,7 +35,7 @@ class Governor:
     def __init__(self, default_tenant: str) -> None:
         self._default = default_tenant
         self._active: dict[str, Bundle | None] = {}
-        self._strict = load_bundle(shipped_bundle("strict"))
+        self._strict = _shipped_strict()
 
     def activate(self, tenant: str, bundle: Bundle) -> None:
         self._active[tenant] = bundle

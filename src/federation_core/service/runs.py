@@ -173,7 +173,7 @@ class Runs:
             await visit.handle(
                 command, RecordRefusal(action=action, code="", reason="", decision=decision)
             )
-            answer = RunAnswer(await visit.run_view(), visit.new_logs(), [], [])
+            answer = RunAnswer(await visit.run_view(), [], [], [])
             await visit.commit(200, answer)
         return answer
 

@@ -66,7 +66,7 @@ def _parameters(document: Json, parameters: list[Json]) -> str:
     for parameter in parameters:
         found = _resolved(document, parameter)
         told = found.get("description", "")
-        rows.append([f"`{found['name']}`", found["in"], f"{_kind(found['schema'])} {told}"])
+        rows.append([f"`{found['name']}`", found["in"], _kind(found["schema"]), told])
     return _table(rows)
 
 
@@ -111,18 +111,19 @@ def _kind(schema: Json) -> str:
         return " or ".join(_kind(branch) for branch in schema["anyOf"])
     kind = str(schema.get("type", "any JSON value"))
     if kind == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
-    limits = [f"{told} {schema[key]}" for key, told in _LIMITS.items() if key in schema]
+        kind = f"list of {_kind(schema.get('items', {}))}"
+    limits = [told.format(schema[key]) for key, told in _LIMITS.items() if key in schema]
     return f"{kind} ({', '.join(limits)})" if limits else kind
 
 
 _LIMITS = {
-    "pattern": "like",
-    "format": "as",
-    "minimum": "from",
-    "maximum": "to",
-    "minLength": "at least",
-    "maxLength": "at most",
+    "pattern": "like {}",
+    "format": "as {}",
+    "minimum": "from {}",
+    "maximum": "to {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {}",
 }
 
 

@@ -98,6 +98,8 @@ def _finished(name: str, schema: Any) -> Any:
         done["pattern"] = done["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
     if name and isinstance(done.get("title"), str):
         done["title"] = name
+    if isinstance(done.get("description"), str):
+        done["description"] = " ".join(done["description"].split())
     for field, told in done.get("properties", {}).items():
         _say_more(name, field, told)
     return done
