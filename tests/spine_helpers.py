@@ -65,6 +65,7 @@ __all__ = [
     "OFFICER",
     "OTHER_INPUT",
     "OUTPUT",
+    "PAIR",
     "ROLES",
     "START",
     "STARTER",
@@ -74,6 +75,7 @@ __all__ = [
     "benign",
     "birth",
     "decided",
+    "doomed",
     "fork",
     "gate_step",
     "long_life",
@@ -275,6 +277,18 @@ class Life:
     def replayed(self) -> Run:
         """The state read back from the stored bytes."""
         return replay(reread(self.events), self.definition)
+
+
+PAIR = workflow(step("a"), step("b"))
+
+
+def doomed() -> Life:
+    """`b` is in flight, `a` was denied: the run fails when `b` has ended."""
+    life = Life(PAIR).started()
+    life.propose("b")
+    life.propose("a", DENY)
+    assert life.run.status == "running"
+    return life
 
 
 def reread(events: Iterable[Event]) -> Sequence[Event]:

@@ -79,7 +79,10 @@ def _process(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
     """A server, from when it answers until the block ends. Raises `ServerUnreachable` where it
     does not come up."""
     if _answers(ready_url):
-        raise ServerUnreachable(f"Another program answers at {ready_url}; take another port.")
+        raise ServerUnreachable(
+            f"Another program answers at {ready_url}; stop it, or take other ports with --port and "
+            "--service-port."
+        )
     environ = os.environ | {"PYTHONPATH": str(HERE)}  # where refunds_scoring is
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603 (the two commands above)

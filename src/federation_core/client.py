@@ -186,6 +186,10 @@ class Client:
             if len(page) < _PAGE:
                 return
 
+    def payload(self, run_id: str, digest: str) -> Any:
+        """The value behind a hash of the run."""
+        return self._dict("GET", f"/workflows/runs/{run_id}/payloads/{digest}")["value"]
+
     def request_gate(self, run_id: str, step_id: str, gate_name: str, **more: Any) -> Json:
         body = {"step_id": step_id, "gate_name": gate_name, **more}
         return self._dict("POST", f"/workflows/runs/{run_id}/gates", json=body)

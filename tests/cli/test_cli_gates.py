@@ -53,10 +53,11 @@ def test_a_token_that_names_nobody_has_no_inbox(fedcore: Fedcore, server: LiveSe
 def test_a_gate_shows_what_it_is_about(fedcore: Fedcore, client: Client) -> None:
     gate_id = waiting(client, 2000)
     out = fedcore.ok("gates", "show", gate_id)
-    assert "Policy  flag: The step says that its risk is high;" in out
+    assert "Policy   flag: The step says that its risk is high;" in out
     assert 'Input     {"amount":2000}' in out
+    assert "Subject" in out
     told = fedcore.json("gates", "show", gate_id)
-    assert set(told) == {"gate", "run", "steps"}
+    assert set(told) == {"gate", "run", "steps", "subject"}
     assert [step["step_id"] for step in told["steps"]] == ["act"]
 
 

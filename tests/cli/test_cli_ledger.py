@@ -38,7 +38,7 @@ def damage(folder: Path, statement: str) -> None:
 
 
 def test_a_ledger_that_holds(fedcore: Fedcore, data_dir: Path) -> None:
-    assert fedcore.ok("ledger", "verify").startswith("Every byte holds: ")
+    assert fedcore.ok("ledger", "verify").startswith("The record holds: ")
     told = fedcore.json("ledger", "verify")
     assert (told["error"], told["streams"]) == (None, 4)
 

@@ -82,6 +82,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     fedcore = Path(sys.executable).parent / "fedcore"
     (workflow,) = blocks(README, "yaml")
     (tmp_path / "hello.yaml").write_text(workflow, encoding="utf-8")
+    (tmp_path / ".venv").symlink_to(sys.prefix)  # as it stands in a checkout
     script = next(b for b in blocks(README, "sh") if "fedcore workflow register" in b)
     server = subprocess.Popen(
         [fedcore, "serve", "--dev", "--port", "0", "--data-dir", tmp_path / "data"],

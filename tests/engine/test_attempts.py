@@ -56,6 +56,22 @@ async def test_the_last_attempt_is_the_last(tmp_path: Path, stage: Stage) -> Non
     assert len(of(answer, "FC-STEP-004")) == 2
 
 
+async def test_a_retry_does_not_wait_for_its_neighbours(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        run_id = await begin(
+            fc,
+            py("slow", "hold", needs=[]),
+            py("a", "flaky", needs=[], with_={"good_at": 3}, retry=retry(3)),
+            py("b", "hold", needs=["a"]),
+        )
+        await stage.seen("b began")
+        assert stage.names == ["a", "a", "a"]
+        stage.go("slow may end")
+        stage.go("b may end")
+        answer = await until(fc, run_id)
+    assert answer.run.status == "completed"
+
+
 async def test_an_exception_is_an_outcome_and_the_server_goes_on(
     tmp_path: Path, stage: Stage
 ) -> None:

@@ -13,6 +13,7 @@ from tests.core_helpers import (
     core,
     decisions,
     flag,
+    forbid,
     gate,
     open_gates,
     py,
@@ -25,7 +26,12 @@ from tests.core_helpers import (
 from tests.core_steps import Stage
 
 from federation_core.errors import Conflict, InvalidInput
-from federation_core.service import AnswerGateRequest, BypassRequest, FederationCore
+from federation_core.service import (
+    AnswerGateRequest,
+    BypassRequest,
+    ChangeStatusRequest,
+    FederationCore,
+)
 from federation_core.service.views import Gate, RunAnswer
 
 NAMES = ["a", "b", "c", "d"]
@@ -201,6 +207,45 @@ async def test_a_server_that_dies_again_and_again_gets_there(tmp_path: Path) -> 
     assert answer is not None
     assert answer.run.status == "completed"
     assert {key for _, key in effects(tmp_path)} == {f"{answer.run.run_id}:{n}:1" for n in NAMES}
+
+
+async def test_what_was_under_way_in_a_failing_run_is_lost(tmp_path: Path, stage: Stage) -> None:
+    policy = forbid("no", 'context.input.name == "bad"')
+    async with core(tmp_path, policy) as fc:
+        run_id = await begin(
+            fc,
+            py("slow", "hold", needs=[], idempotent=True),
+            py("quick", "hold", needs=[]),
+            py("bad", needs=["quick"]),
+        )
+        await stage.seen("slow began")
+        async with fc._parts.ledger.watch(f"run:{run_id}") as watch:
+            stage.go("quick may end")
+            while states(await until(fc, run_id, "running"))["bad"] != "denied":
+                await watch.next()
+        await fc._engine.close(grace=0)
+    async with core(tmp_path, policy) as fc:
+        answer = await until(fc, run_id)
+    assert answer.run.status == "failed"
+    assert states(answer) == {"slow": "failed", "quick": "completed", "bad": "denied"}
+    lost = [e for e in answer.logs if e.event_type == "FC-STEP-003"]
+    assert [e.details["error"]["type"] for e in lost] == ["Lost"]
+    assert stage.names == ["quick"]
+
+
+async def test_a_run_in_doubt_can_be_cancelled(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("b", "hold"), py("c"))
+        await stage.seen("b began")
+        await fc._engine.close(grace=0)
+    async with core(tmp_path) as fc:
+        await doubt(fc, run_id)
+        request = ChangeStatusRequest(status="cancelled")
+        answer = await fc.runs.change_status(fc.call("operator"), run_id, request)
+        assert answer.run.status == "cancelled"
+    async with core(tmp_path) as fc:
+        assert await fc.gates.pending(fc.call("x")) == []
+    assert stage.effects == []
 
 
 # What waits goes on waiting.

@@ -31,12 +31,17 @@ from tests.core_steps import Stage
 from tests.ledger_helpers import full_disk, held
 
 from federation_core.engine import driver
+from federation_core.engine.live import LiveRuns
 from federation_core.errors import Forbidden, LedgerUnavailable
 from federation_core.ledger import Ledger, database
 from federation_core.ledger.writer import Writer
 from federation_core.service import ChangeStatusRequest, CreateRunRequest, FederationCore
 from federation_core.service.views import RunAnswer
+from federation_core.spine.actor import SYSTEM
 from federation_core.spine.canonical import value_hash
+from federation_core.spine.commands import RecordRefusal
+from federation_core.spine.handle import handle
+from federation_core.spine.turn import Turn
 
 
 class Warnings:
@@ -300,6 +305,23 @@ async def test_a_read_that_fails_for_a_while_does_not_fail_the_run(
     assert len(await warnings.seen("ledger_unavailable")) == len(failed)
     assert answer.run.status == "completed"
     assert stage.names == ["a", "b"]
+
+
+async def test_a_driver_that_was_overtaken_reads_again(tmp_path: Path, stage: Stage) -> None:
+    """Somebody else appends to the run, as another server would; what this one knew is stale."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("a", "hold"), py("b"))
+        await stage.seen("a began")
+        parts = fc._parts
+        async with LiveRuns(parts.ledger).hold(run_id) as other:
+            turn = Turn(other.run, actor=SYSTEM, now=0, new_id=parts.new_id, log=parts.ledger.log)
+            handle(turn, RecordRefusal(action="run.cancel", code="test", reason="by another"))
+            await other.commit(turn)
+        stage.go("a may end")
+        answer = await until(fc, run_id)
+    assert answer.run.status == "completed"
+    assert stage.names == ["a", "b"]
+    assert codes(answer.logs).count("FC-AUTH-001") == 1
 
 
 async def at_rest(fc: FederationCore, run_id: str) -> RunAnswer:

@@ -1,5 +1,6 @@
 """GATE steps: people are asked, and what they say can be read by the steps after."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,19 @@ async def test_a_flagged_gate_step_asks_policy_first_and_people_then(
         await approve(fc, own)
         answer = await until(fc, run_id)
     assert answer.run.status == "completed"
+
+
+async def test_of_two_answers_at_once_one_is_taken(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, gate("ask"), py("b"))
+        [asked] = await open_gates(fc, run_id)
+        outcomes = await asyncio.gather(
+            *(approve(fc, asked, f"a{i}") for i in range(10)), return_exceptions=True
+        )
+        assert sorted(type(o).__name__ for o in outcomes) == ["Conflict"] * 9 + ["Gate"]
+        answer = await until(fc, run_id)
+    assert len(answer.gates[0].approvals) == 1
+    assert stage.names == ["b"]
 
 
 async def test_an_answer_that_comes_twice_is_taken_once(tmp_path: Path, stage: Stage) -> None:

@@ -9,6 +9,7 @@ from tests.core_helpers import (
     decisions,
     forbid,
     gate,
+    idle,
     py,
     register,
     start,
@@ -130,6 +131,10 @@ async def test_a_denied_step_ends_the_run_and_nothing_after_it_executes(
     assert "forbidden forbids it" in answer.run.error_details["message"]
     assert codes(answer.logs)[-1] == "FC-RUN-003"
     governed(answer.logs)
+    async with core(tmp_path) as fc:  # deny is final, whatever is allowed now
+        fc._parts.engine.wake(run_id)
+        await idle(fc)
+        assert await until(fc, run_id) == answer
 
 
 async def test_what_is_under_way_when_another_step_is_denied_ends_and_is_recorded(

@@ -177,7 +177,7 @@ def test_the_job_settles_rejects_and_denies_what_the_csv_says(tmp_path: Path) ->
     assert "approve: refunds.very-large" in shown
     assert "$ fedcore gates approve --mine --where" in shown
     assert checked_by_hand(tmp_path, "sqlite3") == as_lines(summary["totals"]["settled"])
-    assert "Every byte holds" in checked_by_hand(tmp_path, "ledger verify")[0]
+    assert "The record holds" in checked_by_hand(tmp_path, "ledger verify")[0]
 
 
 def checked_by_hand(work: Path, about: str) -> list[str]:
@@ -308,7 +308,7 @@ def test_a_server_killed_in_the_middle_loses_nothing_and_pays_nothing_twice(
     assert paid["settled_twice"] == []
     assert paid["totals"] == summary["totals"]["settled"]
     assert paid["sent_again"] >= len(kills)  # the step was run again, with the same key
-    assert "Every byte holds" in shell(f"fedcore ledger verify --data-dir {data}")
+    assert "The record holds" in shell(f"fedcore ledger verify --data-dir {data}")
 
 
 # ------------------------------------------------------------------------ that the checks can fail

@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 from tests.spine_helpers import (
     ALLOW,
-    DENY,
     FLAG_FIN,
     INPUT,
     OTHER_INPUT,
@@ -16,6 +15,7 @@ from tests.spine_helpers import (
     STARTER,
     Life,
     birth,
+    doomed,
     long_life,
     step,
     workflow,
@@ -30,7 +30,6 @@ from federation_core.spine.commands import (
     FailRun,
     FailStep,
     ProposeStep,
-    SkipStep,
     StartRun,
 )
 from federation_core.spine.decision import Decision
@@ -43,10 +42,9 @@ from federation_core.spine.events import (
     StepError,
     StepRetryScheduled,
 )
-from federation_core.spine.fold import apply, replay
+from federation_core.spine.fold import replay
 
 ONE = workflow(step("a", attempts=2))
-PAIR = workflow(step("a"), step("b"))
 CHAIN = workflow(step("a"), step("b", "a"))
 ERROR = StepError(type="X", message="m")
 
@@ -232,43 +230,6 @@ def test_a_workflow_receipt_that_tells_something_else() -> None:
 
 
 # what was denied or refused is final
-
-
-def doomed() -> Life:
-    """`b` is in flight, `a` was denied: the run fails when `b` has ended."""
-    life = Life(PAIR).started()
-    life.propose("b")
-    life.propose("a", DENY)
-    assert life.run.status == "running"
-    return life
-
-
-def test_a_denied_step_is_not_decided_again() -> None:
-    spot = here(doomed())
-    allow = deciding(Life(PAIR).started()).event.data
-    spot.refuses("the run is failing", data=allow)
-
-
-def test_a_denied_step_is_not_started_retried_or_skipped() -> None:
-    spot = here(doomed())
-    start = starting(Life(PAIR).started()).event.data
-    spot.refuses("the run is failing", data=start)
-    late = "2026-11-23T13:00:00.000000Z"
-    data = StepRetryScheduled(step_id="a", attempt=2, not_before=late)
-    spot.refuses("the step is denied", data=data)
-    skip = Spot(Life(PAIR).started(), SkipStep(step_id="a"), "FC-STEP-006").event.data
-    spot.refuses("the step is denied", data=skip)
-
-
-def test_a_step_that_was_allowed_does_not_start_once_another_was_denied() -> None:
-    """The allow of `b` is durable, its start is not; then `a` is denied."""
-    life = Life(PAIR).started()
-    spot = starting(life, "b")
-    denied = Spot(life, proposed("a", DENY), "FC-POLICY-001").event.data
-    deny = spot.other(data=denied)
-    apply(spot.run, deny)
-    head = spot.run.head
-    spot.refuses("the run is failing", seq=head.seq, prev=head.hash)
 
 
 def test_a_doomed_run_neither_goes_on_nor_completes() -> None:

@@ -3,6 +3,7 @@
 from tests.spine_helpers import (
     ALLOW,
     APPROVER_1,
+    DENY,
     FLAG,
     FLAG_BOTH,
     FLAG_FIN,
@@ -11,8 +12,10 @@ from tests.spine_helpers import (
     OFFICER,
     OTHER_INPUT,
     OUTPUT,
+    PAIR,
     STARTER,
     Life,
+    doomed,
     fork,
     gate_step,
     step,
@@ -35,9 +38,9 @@ from federation_core.spine.events import (
     StepError,
     StepRetryScheduled,
 )
+from federation_core.spine.fold import apply
 
 ONE = workflow(step("a", attempts=2))
-PAIR = workflow(step("a"), step("b"))
 CHAIN = workflow(step("a"), step("b", "a"))
 ERROR = StepError(type="X", message="m")
 
@@ -291,3 +294,34 @@ def test_a_skip_is_of_a_step_that_is_due_and_undecided() -> None:
     life = Life(PAIR).started()
     life.change("paused")
     here(life).refuses("the run is paused", data=spot.event.data)
+
+
+# what was denied or refused is final
+
+
+def test_a_denied_step_is_not_decided_again() -> None:
+    spot = here(doomed())
+    allow = deciding(Life(PAIR).started()).event.data
+    spot.refuses("the run is failing", data=allow)
+
+
+def test_a_denied_step_is_not_started_retried_or_skipped() -> None:
+    spot = here(doomed())
+    start = starting(Life(PAIR).started()).event.data
+    spot.refuses("the run is failing", data=start)
+    late = "2026-11-23T13:00:00.000000Z"
+    data = StepRetryScheduled(step_id="a", attempt=2, not_before=late)
+    spot.refuses("the step is denied", data=data)
+    skip = Spot(Life(PAIR).started(), SkipStep(step_id="a"), "FC-STEP-006").event.data
+    spot.refuses("the step is denied", data=skip)
+
+
+def test_a_step_that_was_allowed_does_not_start_once_another_was_denied() -> None:
+    """The allow of `b` is durable, its start is not; then `a` is denied."""
+    life = Life(PAIR).started()
+    spot = starting(life, "b")
+    denied = Spot(life, proposed("a", DENY), "FC-POLICY-001").event.data
+    deny = spot.other(data=denied)
+    apply(spot.run, deny)
+    head = spot.run.head
+    spot.refuses("the run is failing", seq=head.seq, prev=head.hash)

@@ -34,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     runs.get_run,
     runs.change_status,
     runs.logs,
+    runs.get_payload,
     events.live_events,
     steps.record_step,
     gates.request_gate,

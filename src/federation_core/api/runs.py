@@ -6,7 +6,7 @@ import msgspec
 
 from ..identity import Scope
 from ..service import ChangeStatusRequest, CreateRunRequest
-from ..service.views import LogEntry, Run, RunAnswer
+from ..service.views import LogEntry, PayloadAnswer, Run, RunAnswer
 from ..spine.events import RunStatus
 from .context import Ask
 from .description import examples
@@ -143,3 +143,15 @@ async def logs(ask: Ask, run_id: str, query: LogsQuery) -> list[LogEntry]:
     return await ask.core.runs.logs(
         ask.call, run_id, event_type=query.event_type, limit=query.limit, offset=query.offset
     )
+
+
+@operation(
+    "GET", "/workflows/runs/{run_id}/payloads/{payload_hash}", tag=_TAG, scope=Scope.WORKFLOW_READ
+)
+async def get_payload(ask: Ask, run_id: str, payload_hash: str) -> PayloadAnswer:
+    """Read the value behind a hash.
+
+    What a step or a gate is about: its `input_hash`, `output_hash`, or the `subject_hash` in the
+    log entry of a gate. Values of sensitive steps are not shown.
+    """
+    return await ask.core.runs.payload(ask.call, run_id, payload_hash)

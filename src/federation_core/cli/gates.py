@@ -1,11 +1,12 @@
 """`fedcore gates`: see what waits for people, and answer it."""
 
+import json
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from ..client import Client
+from ..client import ApiError, Client
 from ..errors import NotFound
 from ..identity import Scope
 from .gate_answers import Answer, give
@@ -71,8 +72,10 @@ def show(
     answer = client.get_run(run_id, gates=True, steps=True)
     gate = _only(gate_id, answer["gates"])
     about = [step for step in answer["steps"] if step["step_id"] == gate["step_id"]]
-    parts = [_facts(gate, about), "", *header(answer["run"]), *steps(about)]
-    session.out.show({"gate": gate, "run": answer["run"], "steps": about}, *parts)
+    subject = _subject(client, run_id, about)
+    parts = [_facts(gate, about, subject), "", *header(answer["run"]), *steps(about)]
+    shown = {"gate": gate, "run": answer["run"], "steps": about, "subject": subject}
+    session.out.show(shown, *parts)
 
 
 @app.command("approve", cls=Command)
@@ -135,7 +138,19 @@ def _only(gate_id: str, gates: list[Json]) -> Json:
     raise NotFound(f"This run has no gate {gate_id}.", code="gate_not_found")
 
 
-def _facts(gate: Json, about: list[Json]) -> Table:
+def _subject(client: Client, run_id: str, about: list[Json]) -> Any:
+    """What the step at the gate was asked about: who approves it must be able to see it."""
+    if not about or about[0]["input_hash"] is None:
+        return None
+    try:
+        return client.payload(run_id, about[0]["input_hash"])
+    except ApiError as e:
+        if e.status in (403, 404):
+            return e.detail
+        raise
+
+
+def _facts(gate: Json, about: list[Json], subject: Any) -> Table:
     decision = about[0]["decision"] if about else None
     return facts(
         [
@@ -144,6 +159,7 @@ def _facts(gate: Json, about: list[Json]) -> Table:
             ("Status", colored(gate["status"])),
             ("About", gate["description"]),
             ("Step", gate["step_id"]),
+            ("Subject", json.dumps(subject, ensure_ascii=False) if subject else None),
             ("Asked", asked(gate)),
             ("Approved", ", ".join(a["actor_id"] for a in gate["approvals"])),
             ("Rejected", gate["rejection_reason"]),

@@ -66,8 +66,7 @@ def start(
     more: dict[str, Any] = {"tags": tag or []}
     if version is not None:
         more["workflow_version"] = version
-    if external:
-        more["execution"] = "external"
+    more["execution"] = "external" if external else "managed"
     deadline = time.monotonic() + (wait or 0)
     client = session.client
     turn = min(wait, _WAIT_S) if wait else None

@@ -3,13 +3,15 @@
 The output of a 2xx answer is its JSON body; of other text `{"text": …}`; of none at all, null.
 """
 
+import base64
 import contextlib
-import json
 import os
+import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpcore
 import httpx
@@ -56,8 +58,8 @@ class HttpExecutor:
     async def execute(
         self, work: HttpWork, step_input: Any, ctx: StepContext, scope: Mapping[str, Any]
     ) -> Any:
-        del work, scope  # the input is the evaluated request
-        request = prepare(step_input, ctx, self._allow, self._environ)
+        del scope  # the input is the evaluated request
+        request = prepare(work, step_input, ctx, self._allow, self._environ)
         try:
             async with self._opened().stream(
                 request.method, request.url, headers=request.headers, content=request.content
@@ -98,15 +100,18 @@ class HttpExecutor:
         body = await _body(response, self._max_bytes)
         if len(body) > self._max_bytes:
             raise StepError("AnswerRefused", f"{said} with over {self._max_bytes} bytes.")
-        return _value(_blotted(body, request.secrets), response, said)
+        return _blotted_value(_value(body, response, said), request.secrets)
 
     async def _excerpt(self, request: OutgoingRequest, response: httpx.Response) -> str:
-        """The beginning of what an error answer says, on one line."""
+        """The beginning of what an error answer says, on one line; nothing of it where secrets
+        were sent, for it goes into an event, and there are too many ways to spell one."""
+        if request.secrets:
+            return "what it says is withheld, for a secret was sent"
         try:
             body = await _body(response, self._max_bytes)
         except StepError as e:
             return e.message
-        text = _blotted(body, request.secrets).decode("utf-8", "replace")
+        text = body.decode("utf-8", "replace")
         return " ".join(text[:_EXCERPT_CHARS].split())
 
 
@@ -152,10 +157,25 @@ def _value(body: bytes, response: httpx.Response, said: str) -> Any:
         raise StepError("AnswerRefused", f"{said} with what is neither JSON nor UTF-8.") from e
 
 
-def _blotted(body: bytes, secrets: Sequence[str]) -> bytes:
-    """A service that repeats a header does not bring its secret into the ledger."""
-    pieces = {p for secret in secrets for p in (secret, *secret.split()) if len(p) >= _MIN_SECRET}
-    for piece in sorted(pieces, key=len, reverse=True):
-        for spelling in (piece, json.dumps(piece)[1:-1]):
-            body = body.replace(spelling.encode(), b"***")
-    return body
+def _blotted_value(value: Any, secrets: Sequence[str]) -> Any:
+    """A service that repeats a header does not bring its secret into the ledger: every text of the
+    parsed answer is searched, as it is and in base64."""
+    pieces: set[str] = set()
+    for secret in secrets:
+        for piece in (secret, *secret.split()):
+            if len(piece) >= _MIN_SECRET:
+                coded = base64.b64encode(piece.encode()).decode().rstrip("=")
+                pieces.update((piece, quote(piece, safe=""), coded))
+    if not pieces:
+        return value
+    return _blot(value, re.compile("|".join(map(re.escape, sorted(pieces, key=len, reverse=True)))))
+
+
+def _blot(value: Any, found: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return found.sub("***", value)
+    if isinstance(value, list):
+        return [_blot(item, found) for item in value]
+    if isinstance(value, dict):
+        return {_blot(key, found): _blot(item, found) for key, item in value.items()}
+    return value

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from ..spine.canonical import canonical
+from ..spine.definition import HttpWork
 from .allow import AllowList
 from .base import StepContext, StepError
 
@@ -56,10 +57,17 @@ class OutgoingRequest(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    step_input: Any, ctx: StepContext, allow: AllowList, environ: Mapping[str, str]
+    work: HttpWork,
+    step_input: Any,
+    ctx: StepContext,
+    allow: AllowList,
+    environ: Mapping[str, str],
 ) -> OutgoingRequest:
     """Raises `StepError`: `RequestRefused` for what is no request, `HostRefused` for a host that is
     not allowed, `SecretMissing` for a header whose environment variable is not set.
+
+    Which secret goes into which header stands in the definition, word for word; a header that was
+    computed is text, whatever the run's input made of it.
 
     The body is the RFC 8785 form of `json`: the bytes that the input's hash answers for.
     """
@@ -74,12 +82,19 @@ def prepare(
     secrets = {
         name: _secret(value.env, environ)
         for name, value in asked.headers.items()
-        if isinstance(value, _Env)
+        if isinstance(value, _Env) and _is_named(work, name, value.env)
     }
     given = {name: secrets.get(name, str(value)) for name, value in asked.headers.items()}
     content = None if asked.json is msgspec.UNSET else canonical(asked.json)
     headers = _headers(given, ctx, has_content=content is not None)
     return OutgoingRequest(method, url, headers, content, tuple(secrets.values()))
+
+
+def _is_named(work: HttpWork, header: str, name: str) -> bool:
+    """Raises `StepError` where the header's secret does not stand in the definition."""
+    if work.headers.get(header) != {"env": name}:
+        raise _refused(f"the header {header} was computed, and only a text can be")
+    return True
 
 
 def _checked_url(text: str, allow: AllowList) -> httpx.URL:

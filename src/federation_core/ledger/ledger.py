@@ -68,7 +68,11 @@ class Ledger:
 
     async def append(self, append: Append) -> None:
         """Store `append`. Returns when it is durable. Raises `StaleAppend`, `Conflict` (its
-        idempotency key is taken) or `LedgerUnavailable`; then nothing of it was stored."""
+        idempotency key is taken), `InvalidInput` or `LedgerUnavailable`; then nothing of it was
+        stored."""
+        for text in append.objects.values():
+            if "\0" in text:  # a database's text ends there, and its hash would be another's
+                raise InvalidInput("A text to be stored must not hold the character U+0000.")
         await self._writer.submit(append)
 
     async def read(

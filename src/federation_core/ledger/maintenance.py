@@ -154,7 +154,7 @@ def _check(row: Any, position: int, heads: dict[str, Head]) -> Event:
         event = decode(body, RUN_EVENTS if is_run else {})
     except IntegrityError as e:
         raise _wrong(row, e.detail) from e
-    if not is_run and canonical(msgspec.json.decode(body)) != body:  # `1.0`, which a run cannot hold
+    if not is_run and canonical(msgspec.json.decode(body)) != body:  # as `1.0` is not
         raise _wrong(row, "The event's bytes are not in their canonical form.")
     if event.hash != row.hash:
         raise _wrong(row, f"The event's bytes have the hash {event.hash}, stored is {row.hash}.")

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from ..errors import NotFound
+from ..errors import Forbidden, NotFound
 from ..ledger import queries
 from ..ledger.documents import GateDoc, RunDoc
 from ..spine.envelope import decode
 from ..spine.events import RUN_EVENTS
 from .log_entries import log_entry
-from .views import Gate, LogEntry, Run, RunAnswer, gate_view, run_view
+from .views import Gate, LogEntry, PayloadAnswer, Run, RunAnswer, gate_view, run_view
 
-__all__ = ["read_gates", "read_logs", "read_run", "read_runs", "require_run"]
+__all__ = ["read_gates", "read_logs", "read_payload", "read_run", "read_runs", "require_run"]
 
 
 def require_run(c: Connection, tenant: str, run_id: str) -> RunDoc:
@@ -69,6 +69,17 @@ def read_logs(
         c, f"run:{run_id}", first=first, type_=event_type, limit=limit, offset=offset
     )
     return [log_entry(decode(body, RUN_EVENTS)) for body in found]
+
+
+def read_payload(c: Connection, tenant: str, run_id: str, digest: str) -> PayloadAnswer:
+    """One value of a run by its hash."""
+    require_run(c, tenant, run_id)
+    found = queries.payloads_of(c, f"run:{run_id}", [digest]).get(digest)
+    if found is None:
+        raise NotFound(f"The run holds no value {digest}.", code="payload_not_found")
+    if found.salt is not None:
+        raise Forbidden("The value belongs to a sensitive step.", code="payload_sensitive")
+    return PayloadAnswer(digest, msgspec.json.decode(found.value))
 
 
 def read_gates(c: Connection, tenant: str, *, limit: int) -> list[Gate]:

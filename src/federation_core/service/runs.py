@@ -21,9 +21,9 @@ from ..spine.schemas import validate
 from .call import Call
 from .catalog import Catalog
 from .parts import Parts, Visit
-from .reading import read_logs, read_run, read_runs, require_run
+from .reading import read_logs, read_payload, read_run, read_runs, require_run
 from .requests import ChangeStatusRequest, CreateRunRequest
-from .views import LogEntry, RunAnswer
+from .views import LogEntry, PayloadAnswer, RunAnswer
 from .views import Run as RunView
 
 __all__ = ["Runs"]
@@ -226,6 +226,15 @@ class Runs:
         return await self._parts.ledger.read(
             read_logs, call.tenant, run_id, event_type=event_type, limit=limit, offset=offset
         )
+
+    async def payload(self, call: Call, run_id: str, digest: str) -> PayloadAnswer:
+        """The value behind a hash of the run: a step's input or output, as an approver needs it.
+
+        Raises `NotFound` for one that the run does not have (any more), `Forbidden` for one of a
+        sensitive step, which only the step itself and later steps see.
+        """
+        call.caller.require("workflow:read")
+        return await self._parts.ledger.read(read_payload, call.tenant, run_id, digest)
 
     async def wait(self, call: Call, run_id: str, seconds: float, *, newborn: bool = False) -> None:
         """Return when the run has ended, or waits for people anew, at the latest after `seconds`

@@ -10,6 +10,7 @@ __all__ = [
     "Decision",
     "Gate",
     "LogEntry",
+    "PayloadAnswer",
     "RegisterAnswer",
     "Resumed",
     "Run",
@@ -103,6 +104,13 @@ class RunAnswer(msgspec.Struct, frozen=True):
     logs: list[LogEntry]
     gates: list[Gate]
     steps: list[Step]
+
+
+class PayloadAnswer(msgspec.Struct, frozen=True):
+    """`value` has the hash `hash`: SHA-256 of its RFC 8785 form."""
+
+    hash: str
+    value: Any
 
 
 class StepAnswer(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from .receipts import gate_receipt
 from .run import Doom, Run
 from .steps import InDoubt, Running, Waiting
 
-__all__ = ["GATE_HANDLERS"]
+__all__ = ["GATE_HANDLERS", "is_own"]
 
 
 def _requested(run: Run, event: Event, data: GateRequested) -> None:
@@ -33,6 +33,7 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         action=data.action,
         subject_hash=data.subject_hash,
         covers=data.covers,
+        asked_by=(event.actor, event.via) if event.via else (event.actor,),
     )
     run.open_gates[data.gate_id] = None
     step = run.steps.get(data.step_id) if data.step_id else None
@@ -78,14 +79,21 @@ def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
     _close(run, event, gate, data.gate_status, data.receipt_hash)
 
 
+def is_own(run: Run, gate: Gate, actor: str, via: str | None) -> bool:
+    """Whether `actor` would answer for themselves: they, or whoever they act through, started the
+    run or brought the gate about."""
+    started = {run.actor_id, run.via}
+    return actor in started | set(gate.asked_by) or via in {run.actor_id, gate.asked_by[0]}
+
+
 def _entitled(run: Run, event: Event, gate: Gate) -> None:
     """As far as events tell: who acts stands in them, the roles that a token asserted do not."""
     by_role = any(approver.startswith("role:") for approver in gate.required_approvers)
     named = not gate.required_approvers or event.actor in gate.required_approvers
     require(named or by_role, event, f"the gate does not ask {event.actor}")
     if run.policy_mode == "strict":
-        own = event.actor in (run.actor_id, run.via) or event.via == run.actor_id
-        require(not own, event, "who started a run does not answer for it")
+        own = is_own(run, gate, event.actor, event.via)
+        require(not own, event, "who started a run, or asked for a step, does not answer for it")
 
 
 def _expired(run: Run, event: Event, data: GateExpired) -> None:

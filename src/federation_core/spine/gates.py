@@ -39,6 +39,8 @@ class Gate(msgspec.Struct, frozen=True):
     action: str | None
     subject_hash: str | None
     covers: tuple[str, ...]
+    asked_by: tuple[str, ...] = ()
+    """Who brought it about, and through whom."""
     status: GateStatus = "pending"
     approvals: tuple[Approval, ...] = ()
     input_hash: str | None = None

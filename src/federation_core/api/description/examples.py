@@ -197,6 +197,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "get_run": {"run": _RUNNING, "logs": [_LOG], "gates": [_GATE], "steps": [_STEP]},
     "change_status": {"run": _RUNNING, "logs": [_CHANGED], "gates": [], "steps": []},
     "logs": [_LOG],
+    "get_payload": {"hash": _HASH, "value": {"amount": 120}},
     "record_step": {"decision": _DECISION, "step": _STEP, "run": _RUNNING, "gate": None},
     "request_gate": _GATE,
     "answer_gate": _GATE
