@@ -37,8 +37,11 @@ class ServerUnreachable(OperatorError):
 
 
 class Client:
-    """Calls one server as one actor, one call at a time: give each thread a client of its own. `tenant` and `actor` are sent as headers where given; a
-    `token` that is a function is called before each request."""
+    """Calls one server as one actor, one call at a time: give each thread a client of its own.
+
+    `tenant` and `actor` are sent as headers where given; a `token` that is a function is called
+    before each request.
+    """
 
     def __init__(
         self,

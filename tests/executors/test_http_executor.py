@@ -1,12 +1,14 @@
 """Requests to a real server on loopback, and what a hostile one may try."""
 
 import asyncio
+import base64
 import gzip
 import json
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -95,8 +97,11 @@ async def send(service: Service, ctx: StepContext) -> AsyncIterator[Send]:
     executor = HttpExecutor(allow, environ=ENVIRON, max_bytes=10_000)
 
     async def one(path: str = "/", method: str = "GET", **rest: Any) -> Any:
+        named = rest.get("headers")
+        same = HttpWork("GET", "", headers=named if isinstance(named, dict) else {})
+        work = rest.pop("work", same)
         request = {"method": method, "url": rest.pop("url", service.url(path)), **rest}
-        return await executor.execute(WORK, request, ctx, {})
+        return await executor.execute(work, request, ctx, {})
 
     yield one
     await executor.aclose()
@@ -219,7 +224,35 @@ async def test_secret_that_the_service_repeats_is_blotted_out(
     else:
         refusal = await failure(send(headers=headers))
         assert "s3cret" not in refusal.message
-        assert "***" in refusal.message
+        assert refusal.message.endswith("what it says is withheld, for a secret was sent")
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "".join(f"\\u{ord(c):04x}" for c in SECRET),
+        base64.b64encode(SECRET.split()[1].encode()).decode(),
+        quote(SECRET, safe=""),
+    ],
+    ids=["escaped in JSON", "base64", "percent"],
+)
+async def test_secret_that_the_service_spells_otherwise_is_blotted_out(
+    service: Service, send: Send, spelt: str
+) -> None:
+    service.answers["/"] = reply(200, f'{{"seen": "<{spelt}>", "{spelt}": 1}}'.encode())
+    answer = await send(headers={"Authorization": {"env": "FEDCORE_SECRET_PAY"}})
+    assert SECRET.split()[1] not in json.dumps(answer)
+    assert spelt not in json.dumps(answer)
+    assert "***" in answer["seen"]
+
+
+async def test_input_cannot_choose_a_secret(service: Service, send: Send) -> None:
+    """A header that was computed, from a run's input perhaps, is a text or it is refused."""
+    computed = HttpWork("GET", "", headers={"X-Trace": "${input.trace}"})
+    asked = {"X-Trace": {"env": "FEDCORE_SECRET_PAY"}}
+    refusal = await failure(send(headers=asked, work=computed))
+    assert refusal.type == "RequestRefused"
+    assert service.heads == []
 
 
 # Requests that are refused before anything is sent
@@ -338,7 +371,7 @@ def test_no_header_or_url_gets_past_the_rules(
     )
     asked = {"method": "GET", "url": f"http://{host}{rest}", "headers": headers}
     try:
-        request = prepare(asked, ctx, AllowList.parse(["*.example"]), {})
+        request = prepare(WORK, asked, ctx, AllowList.parse(["*.example"]), {})
     except StepError:
         return
     assert request.url.host.endswith(".example")

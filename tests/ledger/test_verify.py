@@ -249,12 +249,10 @@ def test_an_event_before_the_beginning(history: Path) -> None:
     assert check(history).position == -5
 
 
-def test_another_prev_with_every_hash_made_anew(history: Path) -> None:
-    def unlink(event: dict[str, Any]) -> None:
-        event["prev"] = "f" * 64
-
-    row = find(history, "FC-STEP-001")
-    forge(history, row, unlink)
+@pytest.mark.parametrize("type_", ["FC-STEP-001", "FC-WF-001"])
+def test_another_prev_with_every_hash_made_anew(history: Path, type_: str) -> None:
+    row = find(history, type_, inside=type_ == "FC-STEP-001")
+    forge(history, row, lambda event: event.update(prev="f" * 64))
     assert_names(history, row, "does not link")
 
 

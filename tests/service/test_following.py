@@ -57,6 +57,19 @@ async def test_a_follower_from_the_first_moment_misses_nothing(
             assert entries == await fc.runs.logs(fc.call("x"), run_id, limit=1_000)
 
 
+async def test_a_life_longer_than_a_page_is_told_whole(tmp_path: Path) -> None:
+    steps = [
+        {"id": f"s{i}", "type": "TRANSFORM", "run": "expression", "value": i} for i in range(340)
+    ]
+    async with core(tmp_path, audited=False) as fc:
+        run_id = await begin(fc, *steps)
+        await until(fc, run_id)
+        told = await all_of(fc, run_id)
+    assert len(told) > 1_000
+    assert [e.seq for e in told] == list(range(len(told)))
+    assert told[-1].event_type == "FC-RUN-003"
+
+
 async def test_what_comes_after_the_end_is_read_and_not_waited_for(
     tmp_path: Path, stage: Stage
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.core_helpers import (
+    Clock,
     begin,
     core,
     forbid,
@@ -92,6 +93,18 @@ async def test_a_run_is_of_the_version_named_else_of_the_newest(
     async with core(tmp_path) as fc:
         await until(fc, await start(fc))
     assert stage.names[-1] == "v2"
+
+
+async def test_newest_is_newest_by_the_log_and_not_by_the_clock(
+    tmp_path: Path, stage: Stage
+) -> None:
+    clock = Clock()
+    async with core(tmp_path, clock=clock) as fc:
+        await put(fc, workflow(py("v1")))
+        clock.forward(-86_400)
+        await put(fc, workflow(py("v2"), version="2.0.0"))
+        await until(fc, await start(fc))
+    assert stage.names == ["v2"]
 
 
 async def test_a_run_keeps_the_definition_that_it_began_with(tmp_path: Path, stage: Stage) -> None:

@@ -262,3 +262,9 @@ def test_any_bytes_are_a_value_or_a_refusal(data: bytes) -> None:
 def test_what_is_no_json_value(value: Any) -> None:
     with pytest.raises(InvalidInput, match="is refused"):
         check_value(value)
+
+
+def test_a_duplicate_among_many_keys_is_found_in_one_pass() -> None:
+    keys = ", ".join(f'"{n}": 0' for n in range(60_000))
+    with pytest.raises(InvalidInput, match="'59999' stands twice"):
+        parse("{" + keys + ', "59999": 1}')

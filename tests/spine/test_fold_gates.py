@@ -213,12 +213,14 @@ def places() -> dict[str, Spot]:
     answer = AnswerGate(
         gate_id="g0", approve=True, with_input=True, input_hash=INPUT, decision=ALLOW
     )
+    agreed = asking()
+    agreed.answer("g0")
     due = asking(ONE)
     due.now += HOUR
     return {
         "completed": done,
         "answered": answering(life, APPROVER_2),
-        "resumed": Spot(life, answer, "FC-GATE-003", APPROVER_2),
+        "resumed": Spot(agreed, answer, "FC-GATE-003", APPROVER_2),
         "bypassed": Spot(life, bypass, "FC-GATE-005", OFFICER),
         "expired": Spot(due, ExpireGate(gate_id="g0"), "FC-GATE-004", SYSTEM),
     }

@@ -61,7 +61,7 @@ ONLY_TOLD: dict[str, set[str]] = {
     "FC-STEP-004": WHO | {"at", "not_before"},
     "FC-STEP-005": WHO,
     "FC-STEP-006": WHO | {"at"},
-    "FC-GATE-001": WHO,
+    "FC-GATE-001": {"log"},
     "FC-GATE-002": {"log"},
     "FC-GATE-003": {"log"},
     "FC-GATE-005": {"log", "reason"},

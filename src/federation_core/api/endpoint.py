@@ -45,7 +45,9 @@ async def answer(
                     caller=caller,
                     correlation_id=correlation_id,
                     mode=headers.mode,
-                    key=None if key is None else key_of(key, operation, params, given.get("body")),
+                    key=None
+                    if key is None
+                    else key_of(key, operation, caller.actor, params, given.get("body")),
                 ),
                 wait=headers.wait if operation.waits else None,
                 last_event_id=headers.text("Last-Event-ID"),

@@ -7,6 +7,7 @@ import msgspec
 
 from ..errors import CallerError
 from ..service import Call, FederationCore, Key
+from ..spine.actor import Actor
 from ..spine.canonical import value_hash
 from .operation import Operation
 
@@ -21,14 +22,18 @@ class Once(msgspec.Struct, frozen=True):
     replayed: bool
 
 
-def key_of(key: str, operation: Operation, params: Mapping[str, str], body: Any) -> Key:
+def key_of(
+    key: str, operation: Operation, actor: Actor, params: Mapping[str, str], body: Any
+) -> Key:
     """The key with the hash of what is asked.
 
     An alias asks the same as its canonical path: what counts is the operation, the last id in the
-    path (the ids before it follow from it), and the body as it was understood.
+    path (the ids before it follow from it), the body as it was understood, and who asks: nobody is
+    told what somebody else's request was answered.
     """
     asked = {
         "operation": operation.name,
+        "actor": [actor.actor_id, actor.via],
         "about": list(params.values())[-1:],
         "body": msgspec.to_builtins(body),
     }

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from ..errors import InvalidInput
 from . import queries
 from .append import Append
 from .database import Database, translated

@@ -112,6 +112,16 @@ class _Receipted(msgspec.Struct):
 _receipted = msgspec.json.Decoder(_Receipted)
 
 
+class _Registered(msgspec.Struct):
+    class _Data(msgspec.Struct):
+        version: str
+
+    data: _Data
+
+
+_registered = msgspec.json.Decoder(_Registered)
+
+
 def receipt_hashes(c: Connection, stream: str) -> list[str]:
     """The chain of receipts in a run's stream, in order."""
     query = (
@@ -211,15 +221,17 @@ def workflow_row(c: Connection, tenant: str, workflow_id: str, version: str) -> 
 
 
 def newest_workflow(c: Connection, tenant: str, workflow_id: str) -> WorkflowDoc | None:
-    """The version that was registered last."""
+    """The version that was registered last, whatever the clock said then."""
     query = (
-        select(workflows.c.doc)
-        .where(workflows.c.tenant == tenant, workflows.c.workflow_id == workflow_id)
-        .order_by(workflows.c.registered_at.desc())
+        select(events.c.body)
+        .where(events.c.stream == f"workflow:{tenant}/{workflow_id}", events.c.type == "FC-WF-001")
+        .order_by(events.c.seq.desc())
         .limit(1)
     )
-    doc = c.execute(query).scalar()
-    return None if doc is None else _workflow.decode(doc)
+    body = c.execute(query).scalar()
+    if body is None:
+        return None
+    return workflow_row(c, tenant, workflow_id, _registered.decode(body).data.version)
 
 
 def workflow_rows(c: Connection, tenant: str) -> list[WorkflowDoc]:

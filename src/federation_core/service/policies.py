@@ -50,10 +50,11 @@ class Policies:
         is denied, and the log says why.
         """
         parts, ledger = self._parts, self._parts.ledger
-        for stream, tenant in await ledger.read(queries.policy_streams):
+        for stream, _ in await ledger.read(queries.policy_streams):
             history = await self._history(stream)
             if not history:
                 continue
+            tenant = history[-1]["tenant"]  # as the event says, which is hashed; the row is not
             try:
                 parts.governor.activate(tenant, await self._load(history[-1]["bundle_hash"]))
             except FederationError as e:
@@ -173,7 +174,8 @@ class Policies:
         events = [decode(body, {}) for body in bodies]
         raw = [msgspec.json.decode(body) for body in bodies]
         return [
-            event.data | {"activated_by": event.actor, "activated_at": wire["at"]}
+            event.data
+            | {"activated_by": event.actor, "activated_at": wire["at"], "tenant": event.tenant}
             for event, wire in zip(events, raw, strict=True)
         ]
 

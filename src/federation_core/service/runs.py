@@ -63,7 +63,7 @@ class Runs:
                 tenant=call.tenant,
                 workflow_id=request.workflow_id,
                 workflow_version=version,
-                definition_hash=digest,
+                definition_hash=digest if execution == "managed" else None,
                 execution=execution,
                 policy_mode=mode,
                 input_hash=visit.keep(request.input_payload),

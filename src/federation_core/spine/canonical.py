@@ -7,6 +7,7 @@ Its hash is SHA-256 over its RFC 8785 form (`value_hash`), salted where the step
 import hashlib
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
 import msgspec
@@ -104,8 +105,7 @@ def parse(data: bytes | str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [k for k, _ in pairs]
-        twice = next(k for k in keys if keys.count(k) > 1)
+        twice = next(k for k, times in Counter(k for k, _ in pairs).items() if times > 1)
         raise InvalidInput(
             f"The key {twice!r} stands twice in one object; each key may stand once.",
             errors=[FieldError("", f"duplicate key {twice!r}")],

@@ -21,6 +21,7 @@ from .expression_scan import MAX_SOURCE, Hole, Names, names, split_template, tok
 from .pointers import join
 
 __all__ = [
+    "MAX_COPIED",
     "MAX_NESTING",
     "MAX_TOKENS",
     "MAX_WORK",
@@ -43,6 +44,10 @@ MAX_NESTING = 2
 
 MAX_WORK = 4_000_000
 """Steps of macros. Copying makes `map` quadratic: it takes 2,000 items, or 158 within another."""
+
+MAX_COPIED = 2_000_000_000
+"""Items of a loop, squared, times the longest text it sees: what it collects is copied at every
+turn, and nothing else runs meanwhile."""
 
 _TYPE_NAMES = frozenset(
     {"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"}
@@ -84,6 +89,8 @@ class _Expression(NamedTuple):
         seen = _narrow(scope, self.reads)
         if self.power and (items := _longest(seen)) ** self.power > MAX_WORK:
             _fail(self.source, path, f"it loops over {items:,} items, too many for what it does")
+        if self.power and items * items * (size := _longest_text(seen)) > MAX_COPIED:
+            _fail(self.source, path, f"it loops over {items:,} items beside texts of {size:,}")
         try:
             value = self.program.execute(seen)
         except Exception as e:
@@ -339,6 +346,16 @@ def _narrow(value: Any, reads: _Trie | None) -> Any:
     if reads is None or not isinstance(value, dict):
         return value
     return {key: _narrow(value[key], sub) for key, sub in reads.items() if key in value}
+
+
+def _longest_text(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return max(map(_longest_text, value.values()), default=0)
+    if isinstance(value, list):
+        return max(map(_longest_text, value), default=0)
+    return 0
 
 
 def _longest(value: Any) -> int:

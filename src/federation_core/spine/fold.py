@@ -114,7 +114,7 @@ def _covered(run: Run, event: Event, data: PolicyEvaluated) -> None:
     for flag in flags:
         covered = any(gate.answers(flag, *about) for gate in gates)
         require(covered, event, f"its flag {flag.rule} is not covered")
-    if data.step_id is None:
+    if data.step_id is None or not run.is_managed:
         run.spent.update(dict.fromkeys(data.covered_by))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from .actor import Actor
+from .canonical import value_hash
 from .envelope import Event
 from .events import GateBypassed, GateExpired, GateRequested, GateResolved, GateResumed
 from .fold_checks import instant, require, require_allow, take_receipt
@@ -14,7 +15,9 @@ from .receipts import gate_receipt
 from .run import Doom, Run
 from .steps import InDoubt, Running, Waiting
 
-__all__ = ["GATE_HANDLERS", "is_own"]
+__all__ = ["GATE_HANDLERS", "agrees", "is_own"]
+
+_NO_INPUT = value_hash({})
 
 
 def _requested(run: Run, event: Event, data: GateRequested) -> None:
@@ -71,12 +74,19 @@ def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
         full = len(approvals) >= gate.quorum
         expected = "approved" if full else "pending"
         require(data.gate_status == expected, event, f"{len(approvals)} of {gate.quorum} approved")
-        agreed = input_hash is None or gate.input_hash in (None, input_hash)
-        require(agreed, event, "an earlier approval came with another input")
+        require(agrees(gate, input_hash), event, "an earlier approval came with another input")
         gate = msgspec.structs.replace(gate, approvals=approvals)
     gate = msgspec.structs.replace(gate, input_hash=input_hash or gate.input_hash)
     _receipted(run, event, gate, data, data.gate_status)
     _close(run, event, gate, data.gate_status, data.receipt_hash)
+
+
+def agrees(gate: Gate, input_hash: str | None) -> bool:
+    """Whether an approval with this input is one of the same thing as the approvals before it; an
+    approval without an input agrees with what stands, and stands for none itself."""
+    if not gate.approvals or input_hash is None:
+        return True
+    return input_hash == (gate.input_hash or _NO_INPUT)
 
 
 def is_own(run: Run, gate: Gate, actor: str, via: str | None) -> bool:

@@ -6,6 +6,7 @@ from ..errors import Conflict, Forbidden, NotFound
 from .commands import AnswerGate, BypassGate, ExpireGate, RequestGate
 from .envelope import Event
 from .events import GateBypassed, GateExpired, GateResolved, GateResumed
+from .fold_gates import agrees, is_own
 from .gate_requests import request_gate
 from .gates import Gate
 from .receipts import gate_receipt, receipt_hash
@@ -53,7 +54,7 @@ def answer(turn: Turn, command: AnswerGate) -> None:
             code="already_answered",
         )
     given = _input(command)
-    if command.approve and gate.input_hash and given and given != gate.input_hash:
+    if command.approve and not agrees(gate, given):
         raise Conflict(
             "An earlier approval of this gate came with another input; approve without an input "
             "to agree to that one, or reject.",
@@ -202,9 +203,9 @@ def _check_entitled(turn: Turn, gate: Gate) -> None:
             f"it asks for {', '.join(gate.required_approvers)}.",
             code="not_an_approver",
         )
-    started = {run.actor_id, run.via} - {None}
-    if run.policy_mode == "strict" and (actor.actor_id in started or actor.via == run.actor_id):
+    if run.policy_mode == "strict" and is_own(run, gate, actor.actor_id, actor.via):
         raise Forbidden(
-            f"{actor.actor_id} started this run; in strict mode somebody else must answer.",
+            f"{actor.actor_id} started this run or asked for this step; in strict mode somebody "
+            "else must answer.",
             code="separation_of_duties",
         )

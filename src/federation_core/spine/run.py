@@ -29,10 +29,10 @@ class Run:
     """Mutable only by `fold.apply`. Times are microseconds, payloads stand by their hashes.
 
     `doomed` is set by a denied or failed step or a refused gate. `spent` are gates whose approval
-    of a change of status was used: it lets one change through, not every later one. `cleared` is
-    the last allow that was not about a step (event hash, action, gate, actor): what it lets happen
-    is the next event or nothing. `ready` (step ids) and the counters are kept beside the steps, so
-    that what may happen next costs the same in a run of ten steps and of ten thousand.
+    was used up: it lets one change of status through, or one attempt of a client's step, not every
+    later one. (The retries of a managed step are bounded by its definition, and stay covered.)
+    `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
+    costs the same in a run of ten steps and of ten thousand.
     """
 
     __slots__ = (
