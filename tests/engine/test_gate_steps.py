@@ -198,3 +198,19 @@ async def test_an_answer_that_comes_twice_is_taken_once(tmp_path: Path, stage: S
         answer = await until(fc, run_id)
     assert answer.run.status == "completed"
     assert codes(answer.logs).count("FC-GATE-002") == 1
+
+
+async def test_what_policy_let_through_can_be_read_in_the_same_turn(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """Nobody is asked, so the gate ends and the step after it is asked about in one append."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(
+            fc,
+            {"id": "check", "type": "GATE"},
+            py("b", with_={"passed": "${steps.check.output.approved}"}),
+            output="${steps.b.output.passed}",
+        )
+        answer = await until(fc, run_id)
+    assert answer.run.output_payload is True
+    assert stage.names == ["b"]
