@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from federation_core.errors import Conflict, Forbidden, InvalidInput
+from federation_core.policy import shipped_bundle
 from federation_core.service import (
     AnswerGateRequest,
     ChangeStatusRequest,
@@ -110,3 +111,20 @@ async def test_the_value_behind_a_hash_can_be_read_by_its_tenant(fc: FederationC
     seen = await fc.runs.payload(fc.call("bob"), run_id, digest)
     assert seen.value == {"risk": "high"}
     assert gate.step_id == "pay"
+
+
+async def test_duties_are_separated_from_when_somebody_asks_for_it(tmp_path: Path) -> None:
+    """A run that was born in a loose mode: the caller tightens it, and then the tenant does."""
+    async with FederationCore.open(tmp_path / "data", shipped_policy="loose") as fc:
+        run_id = await running(fc)
+        request = RequestGateRequest(step_id="limit", gate_name="Limit", quorum=3)
+        gate = await fc.gates.request(fc.call("olga"), run_id, request)
+        with pytest.raises(Forbidden, match="somebody else must answer"):
+            await fc.gates.answer(fc.call("alice", mode="strict"), run_id, gate.gate_id, APPROVED)
+        await fc.gates.answer(fc.call("alice"), run_id, gate.gate_id, APPROVED)
+        strict = {name: data.decode() for name, data in shipped_bundle("strict").items()}
+        await fc.policies.activate(fc.call("olga"), strict)
+        with pytest.raises(Forbidden, match="somebody else must answer"):
+            await fc.gates.answer(fc.call("olga"), run_id, gate.gate_id, APPROVED)
+        answered = await fc.gates.answer(fc.call("bob"), run_id, gate.gate_id, APPROVED)
+        assert [a["actor_id"] for a in answered.approvals] == ["alice", "bob"]

@@ -151,6 +151,7 @@ class Gates:
             with_input=given is not None,
             input_hash=visit.keep(given) if given is not None else None,
             decision_receipt_id=receipt_id,
+            strict=_is_strict(visit),
             decision=decision,
         )
         await visit.handle(command, _refusal("gate.resolve", gate_id, decision))
@@ -233,10 +234,16 @@ class _Answering:
         await self._held.__aexit__(*exc)
 
 
+def _is_strict(visit: Visit) -> bool:
+    """Whether the run, its tenant's bundle now, or the caller asks for separated duties."""
+    now = visit.parts.governor.mode(visit.run.tenant, visit.call.mode)
+    return "strict" in (visit.run.policy_mode, now)
+
+
 async def _admit(visit: Visit, gate_id: str) -> None:
     """Who may not answer is told so before anything about their answer is, and is on record."""
     try:
-        check_may_answer(visit.turn, gate_id)
+        check_may_answer(visit.turn, gate_id, strict=_is_strict(visit))
     except Forbidden as e:
         await visit.record(
             RecordRefusal(action="gate.resolve", code="", reason="", gate_id=gate_id), e

@@ -116,6 +116,8 @@ class AnswerGate(_Command, frozen=True, kw_only=True):
     input_hash: str | None = None
     with_input: bool = False
     decision_receipt_id: str | None = None
+    strict: bool = False
+    """The duties are to be separated, whatever mode the run was born in."""
     decision: Decision
 
 

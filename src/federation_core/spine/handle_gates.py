@@ -37,16 +37,16 @@ def request(turn: Turn, command: RequestGate) -> None:
     )
 
 
-def check_may_answer(turn: Turn, gate_id: str) -> None:
+def check_may_answer(turn: Turn, gate_id: str, *, strict: bool) -> None:
     """Raises what `answer` would, for an actor who may not answer this gate now."""
-    _check_entitled(turn, _open(turn, gate_id))
+    _check_entitled(turn, _open(turn, gate_id), strict=strict)
 
 
 def answer(turn: Turn, command: AnswerGate) -> None:
     """One person approves or rejects. Raises `Forbidden` where they may not, `Conflict` where the
     gate takes no (further) answer of theirs."""
     gate = _open(turn, command.gate_id)
-    _check_entitled(turn, gate)
+    _check_entitled(turn, gate, strict=command.strict)
     if any(a.actor_id == turn.actor.actor_id for a in gate.approvals):
         raise Conflict(
             f"{turn.actor.actor_id} has approved gate {gate.gate_name} already; "
@@ -195,7 +195,7 @@ def _pending(turn: Turn, gate_id: str) -> Gate:
     return gate
 
 
-def _check_entitled(turn: Turn, gate: Gate) -> None:
+def _check_entitled(turn: Turn, gate: Gate, *, strict: bool) -> None:
     run, actor = turn.run, turn.actor
     if not actor.is_entitled(gate.required_approvers):
         raise Forbidden(
@@ -203,7 +203,8 @@ def _check_entitled(turn: Turn, gate: Gate) -> None:
             f"it asks for {', '.join(gate.required_approvers)}.",
             code="not_an_approver",
         )
-    if run.policy_mode == "strict" and is_own(run, gate, actor.actor_id, actor.via):
+    strict = strict or run.policy_mode == "strict"
+    if strict and is_own(run, gate, actor.actor_id, actor.via):
         raise Forbidden(
             f"{actor.actor_id} started this run or asked for this step; in strict mode somebody "
             "else must answer.",
