@@ -33,7 +33,7 @@ _Folder = Annotated[
 @app.command("check", cls=Command)
 @takes(output)
 def check(out: Output, folder: _Folder) -> None:
-    """Say everything that is wrong with a policy bundle.
+    """Say what is wrong with a policy bundle.
 
     One line each, `file: what is wrong`. Exit status 1 where there is any.
     """

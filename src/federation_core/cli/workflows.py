@@ -26,7 +26,7 @@ _Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow 
 @app.command("check", cls=Command)
 @takes(output)
 def check(out: Output, files: _Files) -> None:
-    """Say everything that is wrong with workflow files, and where.
+    """Say what is wrong with workflow files, and where.
 
     One line each, `file:line:column: what is wrong`. Exit status 1 where there is any.
     """
