@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from federation_core.ledger import Answer, Append, Ledger, Payload
+from federation_core.ledger import Answer, Append, Ledger, Payload, queries
 from federation_core.ledger.schema import events
 from federation_core.spine.actor import SYSTEM
 from federation_core.spine.canonical import ZERO_HASH, sha256
@@ -17,7 +17,9 @@ from federation_core.spine.envelope import Event, Head, seal
 
 __all__ = [
     "AT",
+    "CLOCK",
     "answered",
+    "fill",
     "follow",
     "full_disk",
     "held",
@@ -28,6 +30,10 @@ __all__ = [
 ]
 
 AT = 1_795_435_200_000_000
+
+
+def CLOCK() -> int:  # noqa: N802 (a clock that stands still)
+    return AT
 
 
 def follow(
@@ -56,6 +62,14 @@ def follow(
         made.append(event)
     value = f'"{stream} {base.seq}"'.encode()
     return Append(stream, tenant, base, made, payloads=[Payload(sha256(value), value)])
+
+
+async def fill(ledger: Ledger, count: int, stream: str = "fill") -> list[Event]:
+    """Append `count` events to a stream, wherever it ends."""
+    base = await ledger.read(queries.head, stream)
+    append = follow(ledger.log, stream, base, count=count)
+    await ledger.append(append)
+    return append.events
 
 
 def answered(append: Append, key: str, *, body: bytes = b"{}") -> Append:

@@ -191,7 +191,8 @@ async def test_an_erased_input_of_a_gate_is_not_taken_for_none(
 
 
 def tampered(folder: Path, how: str) -> None:
-    [manifest] = sql(folder, "SELECT hash FROM objects WHERE body LIKE '{\"files\":%'")
+    activated = "SELECT json_extract(body, '$.data.bundle_hash') FROM events WHERE type = ?"
+    [manifest] = sql(folder, activated, "FC-POLICY-002")
     match how:
         case "a policy is changed":
             sql(folder, "UPDATE objects SET body = body || ' ' WHERE body LIKE '%permit (%'")

@@ -6,10 +6,9 @@ from typing import Protocol
 
 from uuid_utils import uuid7
 
-__all__ = ["Clock", "Engine", "NewId", "new_id", "system_clock"]
+from ..spine.times import Clock
 
-Clock = Callable[[], int]
-"""Microseconds since the epoch."""
+__all__ = ["Clock", "Engine", "NewId", "new_id", "system_clock"]
 
 NewId = Callable[[], str]
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ..spine.envelope import Event, Head
 
-__all__ = ["Answer", "Append", "Payload"]
+__all__ = ["Answer", "Append", "Erasure", "Payload"]
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -29,10 +29,26 @@ class Answer(msgspec.Struct, frozen=True):
     answered_at: int
 
 
+class Erasure(msgspec.Struct, frozen=True):
+    """Payloads of `stream` to be deleted, and the answers of `tenant` that tell of `run_id`, which
+    hold the same values, replaced by one that says so (`status` and `body`)."""
+
+    stream: str
+    hashes: tuple[str, ...]
+    tenant: str
+    run_id: str
+    status: int
+    body: bytes
+
+
 class Append(msgspec.Struct):
     """`events` continue `stream` from `base`; `rows` are the projections they change
     (table → rows in the order of its columns); `objects` are texts by their SHA-256. Without
-    events it only remembers an answer."""
+    events it only stores what else it has.
+
+    With `after_checkpoint` it is stored only where the newest checkpoint has that size, -1 where
+    there is none: compare-and-swap.
+    """
 
     stream: str
     tenant: str
@@ -42,6 +58,8 @@ class Append(msgspec.Struct):
     objects: dict[str, str] = {}
     rows: dict[str, list[tuple[Any, ...]]] = {}
     answer: Answer | None = None
+    erasures: list[Erasure] = []
+    after_checkpoint: int | None = None
 
     @property
     def run_status(self) -> str | None:

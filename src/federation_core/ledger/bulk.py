@@ -15,12 +15,19 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from . import schema
-from .append import Answer
+from .append import Answer, Erasure
 
-__all__ = ["find_heads", "is_answered", "next_position", "write_rows"]
+__all__ = [
+    "erase",
+    "find_heads",
+    "is_answered",
+    "newest_checkpoint",
+    "next_position",
+    "write_rows",
+]
 
-_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "answers"})
-_IGNORES = frozenset({"payloads", "objects"})
+_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "answers", "checkpoints"})
+_IGNORES = frozenset({"payloads", "objects", "packs"})
 
 
 def write_rows(connection: Connection, table_name: str, rows: list[tuple[Any, ...]]) -> None:
@@ -46,6 +53,32 @@ def next_position(connection: Connection) -> int:
     """The leaf index of the next event."""
     ((last,),) = _execute(connection, "SELECT max(position) FROM events")
     return 0 if last is None else int(last) + 1
+
+
+def newest_checkpoint(connection: Connection) -> int:
+    """The size of the newest checkpoint; -1 where there is none."""
+    ((size,),) = _execute(connection, "SELECT max(size) FROM checkpoints")
+    return -1 if size is None else int(size)
+
+
+def erase(connection: Connection, erasure: Erasure) -> None:
+    """Delete payloads, and what answers hold of them; the bytes are overwritten with zeros."""
+    _execute(connection, "PRAGMA secure_delete = ON")
+    _execute(
+        connection,
+        "DELETE FROM payloads WHERE stream = ? AND hash IN (SELECT value FROM json_each(?))",
+        erasure.stream,
+        msgspec.json.encode(erasure.hashes).decode(),
+    )
+    _execute(
+        connection,
+        "UPDATE answers SET status = ?, body = ? WHERE tenant = ? AND instr(body, ?) > 0",
+        erasure.status,
+        erasure.body.decode(),
+        erasure.tenant,
+        erasure.run_id,
+    )
+    _execute(connection, "PRAGMA secure_delete = OFF")
 
 
 def is_answered(connection: Connection, answer: Answer) -> bool:

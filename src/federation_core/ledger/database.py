@@ -40,6 +40,16 @@ class Database:
             _upgrade(connection, current)
             connection.commit()
 
+    def forget(self) -> None:
+        """After an erasure: bring what the write-ahead log still holds into the file, and empty
+        it, as far as readers let go of it now."""
+        with self.writer.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute("PRAGMA busy_timeout = 0")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            driver.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
     def close(self) -> None:
         self.writer.dispose()
         self.reader.dispose()

@@ -15,6 +15,7 @@ from . import queries
 from .append import Append
 from .database import Database, translated
 from .schema import meta
+from .tree import LogTree, load_tree
 from .writer import Writer
 
 __all__ = ["Ledger", "Watch"]
@@ -57,6 +58,7 @@ class Ledger:
         self._writer = Writer(database, self._committed)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
         self._watchers: dict[str, set[Watch]] = {}
+        self._listeners: list[Callable[[list[Append]], None]] = []
 
     @classmethod
     async def open(cls, path: Path) -> "Ledger":
@@ -102,7 +104,18 @@ class Ledger:
             if not watchers:
                 del self._watchers[stream]
 
+    def listen(self, listener: Callable[[list[Append]], None]) -> None:
+        """Call `listener` on the event loop with every batch that became durable."""
+        self._listeners.append(listener)
+
+    async def tree(self) -> LogTree:
+        """The Merkle tree over all that is durable now; not to be changed."""
+        known = self._writer.tree
+        return await self.read(load_tree) if known is None else known
+
     def _committed(self, appends: list[Append]) -> None:
+        for listener in self._listeners:
+            listener(appends)
         for append in appends:
             for watch in self._watchers.get(append.stream, ()):
                 watch.tell(append)

@@ -23,13 +23,14 @@ from .database import Database, translated
 from .exclusive import Exclusive
 from .projections import rows_of, workflow_row
 from .queries import bodies
+from .tree import LogTree
 
 __all__ = ["Progress", "RebuildReport", "VerifyReport", "rebuild", "verify"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many)."""
 
-_PROJECTIONS = ("streams", "runs", "steps", "gates", "workflows")
+_PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
 _PAGE = 2_000
 
 
@@ -81,14 +82,18 @@ def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
     heads: dict[str, Head] = {}
     tenants: dict[str, str] = {}
     workflows: list[tuple[Any, ...]] = []
+    tree, tiles = LogTree(), list[tuple[int, int, str]]()
     total = c.execute(select(func.count()).select_from(schema.events)).scalar_one()
     for done, event in enumerate(_walk(c, heads), 1):
         tenants[event.stream] = event.tenant
+        full = tree.append(bytes.fromhex(event.hash))
+        tiles.extend((level, number, root.hex()) for level, number, root in full)
         if event.type == "FC-WF-001":
             workflows.append(workflow_row(event))
         if done % _PAGE == 0:
             progress(done, total)
     write_rows(c, "streams", [(s, h.seq, h.hash, tenants[s]) for s, h in heads.items()])
+    write_rows(c, "tiles", tiles)
     write_rows(c, "workflows", workflows)
     for run in _runs(c, list(heads)):
         for name, rows in rows_of(run, run.steps, run.gates).items():

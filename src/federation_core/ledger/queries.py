@@ -7,7 +7,19 @@ from sqlalchemy import Connection, func, select
 from ..spine.envelope import Head
 from .append import Answer, Payload
 from .documents import GateDoc, RunDoc, StepDoc, WorkflowDoc
-from .schema import answers, events, gates, meta, objects, payloads, runs, steps, streams, workflows
+from .schema import (
+    answers,
+    events,
+    gates,
+    meta,
+    objects,
+    packs,
+    payloads,
+    runs,
+    steps,
+    streams,
+    workflows,
+)
 
 __all__ = [
     "answer",
@@ -19,6 +31,8 @@ __all__ = [
     "list_runs",
     "newest_workflow",
     "object_text",
+    "packs_of",
+    "payload_hashes",
     "payloads_of",
     "pending_gates",
     "policy_streams",
@@ -28,6 +42,7 @@ __all__ = [
     "setting",
     "steps_of",
     "stream_tenant",
+    "streams_with",
     "workflow_row",
     "workflow_rows",
 ]
@@ -100,6 +115,29 @@ def payloads_of(c: Connection, stream: str, hashes: list[str]) -> dict[str, Payl
 
 def object_text(c: Connection, digest: str) -> str | None:
     return c.execute(select(objects.c.body).where(objects.c.hash == digest)).scalar()
+
+
+def payload_hashes(c: Connection, stream: str) -> list[str]:
+    """Every payload of a stream that was not erased."""
+    query = select(payloads.c.hash).where(payloads.c.stream == stream).order_by(payloads.c.hash)
+    return list(c.execute(query).scalars())
+
+
+def streams_with(c: Connection, tenant: str, digest: str) -> list[str]:
+    """The streams of a tenant that have this payload."""
+    query = (
+        select(payloads.c.stream)
+        .join(streams, streams.c.stream == payloads.c.stream)
+        .where(payloads.c.hash == digest, streams.c.tenant == tenant)
+        .order_by(payloads.c.stream)
+    )
+    return list(c.execute(query).scalars())
+
+
+def packs_of(c: Connection, run_id: str) -> list[str]:
+    """Hashes of the evidence packs that were made of a run, the newest first."""
+    query = select(packs.c.hash).where(packs.c.run_id == run_id)
+    return list(c.execute(query.order_by(packs.c.made_at.desc(), packs.c.hash)).scalars())
 
 
 class _Receipted(msgspec.Struct):

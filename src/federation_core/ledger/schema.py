@@ -1,25 +1,30 @@
-"""The tables. `events`, `payloads`, `objects` and `meta` are the record; the others are
-projections, which `rebuild` can drop and make again from it, and `answers`, which only remembers
-for a while what was answered to an idempotency key."""
+"""The tables.
+
+`events`, `payloads`, `objects`, `checkpoints` and `meta` are the record. `tiles` and the
+projections follow from it, and `rebuild` can drop them and make them again. `answers` and `packs`
+only remember: what was answered to an idempotency key, and which evidence packs were made."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
 __all__ = [
     "SCHEMA_HEAD",
     "answers",
+    "checkpoints",
     "events",
     "gates",
     "meta",
     "metadata",
     "objects",
+    "packs",
     "payloads",
     "runs",
     "steps",
     "streams",
+    "tiles",
     "workflows",
 ]
 
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
@@ -51,6 +56,36 @@ streams = Table(
     Column("next_seq", BigInteger, nullable=False),
     Column("head", Text, nullable=False),
     Column("tenant", Text, nullable=False),
+)
+
+tiles = Table(
+    "tiles",
+    metadata,
+    # Row (L, N) is the root of the leaves [N·256^(L+1), (N+1)·256^(L+1)): the hash of a full tile.
+    Column("level", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("root", Text, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("root", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    # Further signature lines of the note, from witnesses, and how many of them there are.
+    Column("cosignatures", Text, nullable=False),
+    Column("witnesses", BigInteger, nullable=False),
+    Column("signed_at", BigInteger, nullable=False),
+)
+
+packs = Table(
+    "packs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("checkpoint_size", BigInteger, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
 )
 
 payloads = Table(

@@ -15,8 +15,16 @@ from sqlalchemy import Connection
 from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
 from ..spine.envelope import Head
 from .append import Append
-from .bulk import find_heads, is_answered, next_position, write_rows
+from .bulk import (
+    erase,
+    find_heads,
+    is_answered,
+    newest_checkpoint,
+    next_position,
+    write_rows,
+)
 from .database import Database, translated
+from .tree import LogTree, load_tree
 
 __all__ = ["Writer"]
 
@@ -47,6 +55,9 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._closed = False
         self.commits = 0
+        self.tree: LogTree | None = None
+        """The tree over all that is durable, and never changed: a commit puts another there. None
+        until the first commit, and where it is not known how one ended."""
         self._thread.start()
 
     def submit(self, append: Append) -> "asyncio.Future[None]":
@@ -86,11 +97,17 @@ class Writer:
         return jobs, True
 
     def _commit(self, jobs: list[_Job]) -> None:
+        known, self.tree = self.tree, None
         try:
             with translated(), self._database.writer.begin() as connection:
+                tree = _grown(connection, known)
                 _refuse_stale(connection, jobs)
-                _write(connection, [j.append for j in jobs if j.error is None])
+                appends = [j.append for j in jobs if j.error is None]
+                _write(connection, appends, tree)
+            self.tree = tree
             self.commits += 1
+            if any(a.erasures for a in appends):
+                self._database.forget()
         except FederationError as e:
             for job in jobs:
                 job.error = job.error or e
@@ -118,6 +135,10 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
     taken: set[tuple[str, str]] = set()
     for job in jobs:
         append = job.append
+        if append.after_checkpoint is not None:
+            newest = newest_checkpoint(connection)
+            if newest != append.after_checkpoint:
+                job.error = StaleAppend(f"The newest checkpoint has the size {newest}.")
         if not append.events:
             continue
         head = heads.get(append.stream, _NO_EVENTS)
@@ -136,16 +157,22 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
                 taken.add((answer.tenant, answer.key))
 
 
-def _write(connection: Connection, appends: list[Append]) -> None:
-    position = next_position(connection)
+def _grown(connection: Connection, known: LogTree | None) -> LogTree:
+    """The tree to append to, where it is the one that is stored."""
+    if known is not None and known.size == next_position(connection):
+        return known.copy()
+    return load_tree(connection)
+
+
+def _write(connection: Connection, appends: list[Append], tree: LogTree) -> None:
     tables: dict[str, list[tuple[object, ...]]] = {"events": [], "payloads": [], "objects": []}
     heads: dict[str, tuple[object, ...]] = {}
     for append in appends:
         for event in append.events:
-            tables["events"].append(
-                (position, event.stream, event.seq, event.type, event.hash, event.body.decode())
-            )
-            position += 1
+            stored = (event.stream, event.seq, event.type, event.hash, event.body.decode())
+            tables["events"].append((tree.size, *stored))
+            for level, number, root in tree.append(bytes.fromhex(event.hash)):
+                tables.setdefault("tiles", []).append((level, number, root.hex()))
         if append.events:
             head = append.head
             heads[append.stream] = (append.stream, head.seq, head.hash, append.tenant)
@@ -162,3 +189,6 @@ def _write(connection: Connection, appends: list[Append]) -> None:
     tables["streams"] = list(heads.values())
     for name, rows in tables.items():
         write_rows(connection, name, rows)
+    for append in appends:
+        for erasure in append.erasures:
+            erase(connection, erasure)

@@ -20,9 +20,15 @@ class Actor(msgspec.Struct, frozen=True):
     def is_entitled(self, approvers: tuple[str, ...]) -> bool:
         """Whether a gate that asks for `approvers` (actor ids, `role:<name>`) may count this
         actor. A gate that names nobody takes anybody who may resolve gates at all."""
-        if not approvers:
-            return True
-        return self.actor_id in approvers or any(f"role:{r}" in approvers for r in self.roles)
+        by_name = not approvers or self.actor_id in approvers
+        return by_name or self.entitling_role(approvers) is not None
+
+    def entitling_role(self, approvers: tuple[str, ...]) -> str | None:
+        """The role by which `approvers` ask this actor; None where they ask by name, or anyone, or
+        somebody else."""
+        if not approvers or self.actor_id in approvers:
+            return None
+        return next((r for r in sorted(self.roles) if f"role:{r}" in approvers), None)
 
 
 SYSTEM = Actor("system", kind="system")

@@ -206,6 +206,8 @@ class GateResolved(_Data, frozen=True, kw_only=True):
     gate_name: str
     decision: Literal["approved", "rejected"]
     gate_status: Literal["pending", "approved", "rejected"]
+    role: str | None = None
+    """By which of their roles the gate asked this person, where it did not by name."""
     reason: str | None = None
     receipt: dict[str, Any]
     receipt_hash: str
@@ -220,6 +222,7 @@ class GateResumed(_Data, frozen=True, kw_only=True):
     gate_name: str
     decision: Literal["approved", "rejected"]
     gate_status: Literal["pending", "approved", "rejected"]
+    role: str | None = None
     reason: str | None = None
     input_hash: str
     decision_receipt_id: str | None = None

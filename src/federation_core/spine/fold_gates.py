@@ -63,7 +63,7 @@ def _answered(run: Run, event: Event, data: GateResolved | GateResumed) -> None:
     gate = _open(run, event, data)
     require(not any(a.actor_id == event.actor for a in gate.approvals), event, "answered already")
     require(gate.expires_at is None or event.at < gate.expires_at, event, "the gate had expired")
-    _entitled(run, event, gate)
+    _entitled(run, event, gate, data.role)
     require_allow(run, event, "gate.resolve", gate.gate_id)
     input_hash = data.input_hash if isinstance(data, GateResumed) else None
     if data.decision == "rejected":
@@ -96,11 +96,11 @@ def is_own(run: Run, gate: Gate, actor: str, via: str | None) -> bool:
     return actor in started | set(gate.asked_by) or via in {run.actor_id, gate.asked_by[0]}
 
 
-def _entitled(run: Run, event: Event, gate: Gate) -> None:
-    """As far as events tell: who acts stands in them, the roles that a token asserted do not."""
-    by_role = any(approver.startswith("role:") for approver in gate.required_approvers)
+def _entitled(run: Run, event: Event, gate: Gate, role: str | None) -> None:
+    """The gate asks whoever answers, by name or by the role that the event tells."""
     named = not gate.required_approvers or event.actor in gate.required_approvers
-    require(named or by_role, event, f"the gate does not ask {event.actor}")
+    asked = role is None if named else f"role:{role}" in gate.required_approvers
+    require(asked, event, f"the gate does not ask {event.actor}")
     if run.policy_mode == "strict":
         own = is_own(run, gate, event.actor, event.via)
         require(not own, event, "who started a run, or asked for a step, does not answer for it")

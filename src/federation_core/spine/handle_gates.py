@@ -100,6 +100,7 @@ def _emit_answer(turn: Turn, gate: Gate, command: AnswerGate, decided: Event) ->
         "gate_name": gate.gate_name,
         "decision": decision,
         "gate_status": status,
+        "role": turn.actor.entitling_role(gate.required_approvers),
         "reason": command.reason,
         "receipt": receipt,
         "receipt_hash": receipt_hash(receipt),

@@ -1,12 +1,16 @@
 """Instants as whole microseconds since the epoch, and as RFC 3339 text in UTC with a `Z`."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from ..errors import InvalidInput
 
-__all__ = ["from_rfc3339", "to_rfc3339"]
+__all__ = ["Clock", "from_rfc3339", "to_rfc3339"]
+
+Clock = Callable[[], int]
+"""Tells the time, in microseconds since the epoch."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
