@@ -101,7 +101,7 @@ def append_for_ever(path: str) -> None:
 
     async def main() -> None:
         ledger = await Ledger.open(Path(path))
-        await asyncio.gather(*(write(ledger, f"policy:{i}") for i in range(20)))
+        await asyncio.gather(*(write(ledger, f"made:{i}") for i in range(20)))
 
     asyncio.run(main())
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from federation_core.ledger.maintenance import rebuild, verify
+from federation_core.evidence.audit import audit as audit_ledger
+from federation_core.ledger.maintenance import rebuild
 from federation_core.service import (
     AnswerGateRequest,
     CreateRunRequest,
@@ -156,7 +157,7 @@ async def core(
 
 def audit(folder: Path) -> None:
     """The ledger of `folder` verifies, and rebuilding it changes nothing."""
-    report = verify(folder / DATABASE)
+    report = audit_ledger(folder / DATABASE)
     assert report.error is None, report
     assert rebuild(folder / DATABASE).differences == []
 

@@ -13,7 +13,7 @@ from . import __version__
 from .errors import OperatorError
 from .identity import load_or_create_secret
 from .service import FederationCore
-from .settings import Settings
+from .settings import Settings, parse_witness
 
 __all__ = ["load_secret", "open_core", "serve"]
 
@@ -48,6 +48,9 @@ def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]
         http_allow=settings.http_allow,
         python_allow=settings.python_allow,
         require_registration=settings.require_registration,
+        signing_key=settings.signing_key or settings.signing_key_file,
+        previous_signing_key=settings.previous_signing_key,
+        witnesses=[parse_witness(w) for w in settings.witnesses],
     )
 
 

@@ -5,19 +5,22 @@ as `ApiError`.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import msgspec
 
 from .errors import CallerError, OperatorError
 
-__all__ = ["ApiError", "Client", "ServerUnreachable"]
+__all__ = ["ApiError", "Client", "Download", "ServerUnreachable"]
 
 Json = dict[str, Any]
 
 _PAGE = 1_000
+_PACK_S = 600.0
+"""How long a server may take over a pack before its first byte, and between two."""
 
 
 class ApiError(CallerError):
@@ -34,6 +37,15 @@ class ServerUnreachable(OperatorError):
     """Nobody answers at the URL."""
 
     code = "server_unreachable"
+
+
+class Download(NamedTuple):
+    """A file as it comes. `etag` is without its quotes, `size` in bytes; None where the server
+    does not say."""
+
+    etag: str | None
+    size: int | None
+    chunks: Iterator[bytes]
 
 
 class Client:
@@ -102,22 +114,29 @@ class Client:
         if json is not None:
             content = msgspec.json.encode(json)
             sent["Content-Type"] = "application/json"
-        shown = {k: _query(v) for k, v in (params or {}).items() if v is not None}
-        try:
-            response = self._http.request(
+        timeout = self._timeout + (wait or 0)
+        return _answer(
+            self._send(
                 method,
                 path,
                 content=content,
-                params=shown,
+                params=_shown(params),
                 headers=sent,
-                timeout=self._timeout + (wait or 0),
+                timeout=timeout,
             )
+        )
+
+    def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **{"timeout": self._timeout, **more})
         except httpx.TransportError as e:
-            raise ServerUnreachable(
-                f"No server answers at {self.url} ({str(e) or type(e).__name__}); start one with "
-                "`fedcore serve`, or name another URL."
-            ) from e
-        return _answer(response)
+            raise self._unreachable(e) from e
+
+    def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
+        return ServerUnreachable(
+            f"No server answers at {self.url} ({str(error) or type(error).__name__}); start one "
+            "with `fedcore serve`, or name another URL."
+        )
 
     def health(self) -> Json:
         return self._dict("GET", "/health")
@@ -234,6 +253,58 @@ class Client:
         """`files` are the bundle's texts by their name."""
         return self._dict("POST", "/policies", json={"files": dict(files)})
 
+    def evidence(
+        self, run_id: str, *, payloads: bool = True, sensitive: bool = False
+    ) -> AbstractContextManager[Download]:
+        """The evidence pack of a run; `sensitive` puts in the values of sensitive steps."""
+        params = {"payloads": payloads, "sensitive": sensitive}
+        return self._download(f"/workflows/runs/{run_id}/evidence", params)
+
+    def evidence_of_many(
+        self,
+        *,
+        tag: str | None = None,
+        since: str | None = None,
+        payloads: bool = True,
+        sensitive: bool = False,
+    ) -> AbstractContextManager[Download]:
+        """One pack of the ended runs with `tag`, created at or after `since` (RFC 3339)."""
+        params = {"tag": tag, "since": since, "payloads": payloads, "sensitive": sensitive}
+        return self._download("/evidence", params)
+
+    def receipt(self, run_id: str) -> str:
+        """The DSSE envelope of a run's receipt, as it was sent."""
+        return self._text(f"/workflows/runs/{run_id}/receipt")
+
+    def erase(
+        self, *, run_id: str | None = None, payload_hash: str | None = None, reason: str
+    ) -> Json:
+        """Erase the payloads of a run, or one payload; either is to be given."""
+        named = {"run_id": run_id, "payload_hash": payload_hash}
+        body = {name: value for name, value in named.items() if value is not None}
+        return self._dict("POST", "/erasures", json={**body, "reason": reason})
+
+    def checkpoint(self) -> str:
+        """The newest signed note of the log."""
+        return self._text("/ledger/checkpoint")
+
+    def consistency(self, old: int, new: int | None = None) -> str:
+        """The proof that the log of `old` events is the beginning of that of `new` (by default of
+        the newest checkpoint), as it was sent."""
+        return self._text("/ledger/proof/consistency", {"from": old, "to": new})
+
+    def keys(self) -> list[Json]:
+        """The keys of the log, the oldest first."""
+        return self._list("GET", "/ledger/keys")
+
+    def rotate_key(self, reason: str | None = None) -> Json:
+        """The key that signs from now on."""
+        return self._dict("POST", "/ledger/keys", json={} if reason is None else {"reason": reason})
+
+    def trust(self) -> str:
+        """The trust file of the log."""
+        return self._text("/ledger/trust")
+
     def events(self, run_id: str, *, after: int | None = None) -> Iterator[Json]:
         """Log entries as they become durable, until the run has ended."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
@@ -249,6 +320,32 @@ class Client:
                         yield entry
         except httpx.TransportError as e:
             raise ServerUnreachable(f"The connection to {self.url} broke: {e}.") from e
+
+    @contextmanager
+    def _download(self, path: str, params: Mapping[str, Any]) -> Iterator[Download]:
+        """Raises `ApiError`, and `ServerUnreachable` where it breaks off."""
+        timeout = httpx.Timeout(self._timeout, read=_PACK_S)
+        try:
+            with self._http.stream("GET", path, params=_shown(params), timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    _answer(response)
+                size = response.headers.get("Content-Length")
+                yield Download(
+                    etag=response.headers.get("ETag", "").strip('"') or None,
+                    size=int(size) if size is not None and size.isdecimal() else None,
+                    chunks=response.iter_bytes(),
+                )
+        except httpx.ConnectError as e:
+            raise self._unreachable(e) from e
+        except httpx.TransportError as e:
+            raise ServerUnreachable(f"The connection to {self.url} broke: {e}.") from e
+
+    def _text(self, path: str, params: Mapping[str, Any] | None = None) -> str:
+        response = self._send("GET", path, params=_shown(params))
+        if response.is_error:
+            _answer(response)
+        return response.text
 
     def _dict(self, method: str, path: str, **more: Any) -> Json:
         answer = self.request(method, path, **more)
@@ -271,6 +368,10 @@ class _Bearer(httpx.Auth):
         token = self._token if isinstance(self._token, str) else self._token()
         request.headers["Authorization"] = f"Bearer {token}"
         yield request
+
+
+def _shown(params: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: _query(value) for name, value in (params or {}).items() if value is not None}
 
 
 def _query(value: Any) -> str:

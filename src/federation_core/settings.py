@@ -4,6 +4,7 @@ Each setting comes from the command line, else from its environment variable (`F
 else from `fedcore.toml` in the data directory (`<name> = …`), else it has its default.
 """
 
+import base64
 import difflib
 import ipaddress
 import tomllib
@@ -14,23 +15,29 @@ from typing import Any, Literal
 import msgspec
 
 from .errors import FederationError, SettingsError
+from .evidence.collector import WitnessSetting
 from .executors.allow import HostPattern
 from .executors.python import check_prefix
 from .identity.ids import check_tenant
+from .transparency import VerifierKey
 
-__all__ = ["Origin", "Settings", "load_settings"]
+__all__ = ["Origin", "Settings", "load_settings", "parse_witness"]
 
 Origin = Literal["command line", "environment", "file", "default"]
 
 _FILE = "fedcore.toml"
-_SECRETS = frozenset({"secret_key"})
+_SECRETS = frozenset({"secret_key", "signing_key", "previous_signing_key"})
 _COMMAND_LINE_ONLY = frozenset({"dev"})
 _NOT_IN_FILE = _COMMAND_LINE_ONLY | {"data_dir"}
 _SQLITE = "sqlite:///"
+_SEED_BYTES = 32
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, checked. Paths are absolute; `origins` says where each one came from.
+    """Every setting, checked. `signing_key` is the seed of the log's key and `signing_key_file`
+    where it stands, both None for the server's own file; `witnesses` are `URL VKEY` each.
+
+    Paths are absolute; `origins` says where each one came from.
 
     `secret_key` is None where the server is to make and keep its own; `policy_dir` None stands for
     the shipped `default_bundle`.
@@ -41,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     secret_key: str | None
+    signing_key: bytes | None
+    signing_key_file: Path | None
+    previous_signing_key: bytes | None
+    witnesses: tuple[str, ...]
     policy_dir: Path | None
     workflow_dir: Path | None
     tenant: str
@@ -168,6 +179,7 @@ def _default(name: str, data_dir: Path) -> Any:
         "host": "127.0.0.1",
         "port": 9405,
         "tenant": "default",
+        "witnesses": (),
         "http_allow": (),
         "python_allow": (),
         "engine": "local",
@@ -178,6 +190,10 @@ def _default(name: str, data_dir: Path) -> Any:
 
 
 def _check_together(settings: Settings) -> None:
+    if settings.signing_key is not None and settings.signing_key_file is not None:
+        raise SettingsError(
+            "Both FEDCORE_SIGNING_KEY and FEDCORE_SIGNING_KEY_FILE are set; set one of them."
+        )
     if settings.dev and not _is_loopback(settings.host):
         raise SettingsError(
             f"--dev believes every caller, so it listens on loopback only; {settings.host!r} is "
@@ -245,6 +261,26 @@ def _tenant(value: Any) -> str:
     return check_tenant(_text(value))
 
 
+def _seed(value: Any) -> bytes:
+    """The value is not repeated in messages: it is a secret."""
+    text = _text(value).strip().rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        seed = base64.b64decode(f"{text}=", altchars=b"-_", validate=True)
+    except ValueError:
+        seed = b""
+    if len(seed) != _SEED_BYTES:
+        raise _Refusal(f"must be the {_SEED_BYTES} bytes of a signing key's seed, in base64")
+    return seed
+
+
+def parse_witness(entry: str) -> WitnessSetting:
+    """`http://witness.example name+hash+key`. Raises `SettingsError`."""
+    url, _, key = entry.strip().partition(" ")
+    if not url.startswith(("http://", "https://")) or not key:
+        raise SettingsError(f"{entry!r} is no witness; write its URL, a space and its key.")
+    return WitnessSetting(url.rstrip("/"), VerifierKey.parse(key.strip()))
+
+
 def _entries(check: Callable[[str], Any]) -> Callable[[Any], tuple[str, ...]]:
     """Commas or a list; the empty text is the empty list, so that it can take a list back."""
 
@@ -274,6 +310,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "host": _text,
     "port": _port,
     "secret_key": _text,
+    "signing_key": _seed,
+    "signing_key_file": _path,
+    "previous_signing_key": _seed,
+    "witnesses": _entries(parse_witness),
     "policy_dir": _directory,
     "workflow_dir": _directory,
     "tenant": _tenant,

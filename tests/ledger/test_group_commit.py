@@ -7,8 +7,8 @@ import pytest
 from tests.ledger_helpers import answered, follow, held, log_of, stored
 
 from federation_core.errors import Conflict, LedgerUnavailable, StaleAppend
+from federation_core.evidence.audit import audit
 from federation_core.ledger import Append, Ledger, Payload, queries
-from federation_core.ledger.maintenance import verify
 from federation_core.ledger.writer import MAX_BATCH
 from federation_core.spine.canonical import ZERO_HASH
 from federation_core.spine.envelope import Head
@@ -37,7 +37,7 @@ async def together(ledger: Ledger, path: Path, appends: list[Append]) -> list[Ou
 
 async def test_appends_that_wait_share_a_commit(ledger: Ledger, path: Path) -> None:
     before = ledger.commits
-    appends = [follow(ledger.log, f"policy:{i}") for i in range(300)]
+    appends = [follow(ledger.log, f"made:{i}") for i in range(300)]
     assert await together(ledger, path, appends) == [None] * 300
     assert ledger.commits - before == 2  # of nothing, and of all
     assert len(await stored(ledger)) == 300
@@ -45,7 +45,7 @@ async def test_appends_that_wait_share_a_commit(ledger: Ledger, path: Path) -> N
 
 async def test_a_batch_has_a_limit(ledger: Ledger, path: Path) -> None:
     before = ledger.commits
-    appends = [follow(ledger.log, f"policy:{i}") for i in range(2 * MAX_BATCH + 1)]
+    appends = [follow(ledger.log, f"made:{i}") for i in range(2 * MAX_BATCH + 1)]
     assert await together(ledger, path, appends) == [None] * len(appends)
     assert ledger.commits - before == 1 + 3
 
@@ -54,7 +54,7 @@ async def test_without_company_an_append_has_its_own_commit(ledger: Ledger) -> N
     before = ledger.commits
     head: Append | None = None
     for _ in range(5):
-        head = follow(ledger.log, "policy:t", head)
+        head = follow(ledger.log, "made:t", head)
         await ledger.append(head)
     assert ledger.commits - before == 5
 
@@ -70,7 +70,7 @@ async def test_positions_are_the_order_of_commits_without_holes(ledger: Ledger) 
             told.extend(event.hash for event in last.events)
 
     before = ledger.commits
-    await asyncio.gather(*(write(f"policy:{i}") for i in range(50)))
+    await asyncio.gather(*(write(f"made:{i}") for i in range(50)))
     assert await stored(ledger) == told
     assert len(told) == 1_500
     assert ledger.commits - before < 500
@@ -79,26 +79,26 @@ async def test_positions_are_the_order_of_commits_without_holes(ledger: Ledger) 
 async def test_one_stream_may_be_continued_before_its_last_append_is_durable(
     ledger: Ledger, path: Path
 ) -> None:
-    appends = [follow(ledger.log, "policy:t", count=2)]
+    appends = [follow(ledger.log, "made:t", count=2)]
     for _ in range(20):
-        appends.append(follow(ledger.log, "policy:t", appends[-1], count=2))
+        appends.append(follow(ledger.log, "made:t", appends[-1], count=2))
     assert await together(ledger, path, appends) == [None] * 21
     expected = [event.hash for append in appends for event in append.events]
     assert await stored(ledger) == expected
-    assert await ledger.read(queries.head, "policy:t") == appends[-1].head
+    assert await ledger.read(queries.head, "made:t") == appends[-1].head
 
 
 async def test_a_stale_append_is_refused_and_its_batch_is_not(ledger: Ledger, path: Path) -> None:
-    first = follow(ledger.log, "policy:a")
+    first = follow(ledger.log, "made:a")
     await ledger.append(first)
     appends = [
-        follow(ledger.log, "policy:a"),  # the stream has an event already
-        follow(ledger.log, "policy:b"),
-        follow(ledger.log, "policy:a", first),
-        follow(ledger.log, "policy:a", first, other=True),  # the one before it was quicker
-        follow(ledger.log, "policy:c", Head(0, "f" * 64)),  # follows what never was
-        follow(ledger.log, "policy:d", Head(1, ZERO_HASH)),
-        follow(ledger.log, "policy:e"),
+        follow(ledger.log, "made:a"),  # the stream has an event already
+        follow(ledger.log, "made:b"),
+        follow(ledger.log, "made:a", first),
+        follow(ledger.log, "made:a", first, other=True),  # the one before it was quicker
+        follow(ledger.log, "made:c", Head(0, "f" * 64)),  # follows what never was
+        follow(ledger.log, "made:d", Head(1, ZERO_HASH)),
+        follow(ledger.log, "made:e"),
     ]
     outcomes = await together(ledger, path, appends)
     stale = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, StaleAppend)]
@@ -109,14 +109,14 @@ async def test_a_stale_append_is_refused_and_its_batch_is_not(ledger: Ledger, pa
 
 
 async def test_nothing_of_a_refused_append_is_stored(ledger: Ledger) -> None:
-    await ledger.append(follow(ledger.log, "policy:a"))
-    stale = answered(follow(ledger.log, "policy:a", number=2), "key")
+    await ledger.append(follow(ledger.log, "made:a"))
+    stale = answered(follow(ledger.log, "made:a", number=2), "key")
     stale.payloads = [Payload("a" * 64, b'"stale"')]
     stale.objects = {"b" * 64: "stale"}
     stale.rows = {"workflows": [("t", "w", "1.0.0", "now", "{}")]}
     with pytest.raises(StaleAppend):
         await ledger.append(stale)
-    assert await ledger.read(queries.payloads_of, "policy:a", ["a" * 64]) == {}
+    assert await ledger.read(queries.payloads_of, "made:a", ["a" * 64]) == {}
     assert await ledger.read(queries.object_text, "b" * 64) is None
     assert await ledger.read(queries.workflow_row, "t", "w", "1.0.0") is None
     assert await ledger.read(queries.answer, "t", "key") is None
@@ -126,8 +126,8 @@ async def test_nothing_of_a_refused_append_is_stored(ledger: Ledger) -> None:
 async def test_of_two_appends_with_one_idempotency_key_one_is_stored(
     ledger: Ledger, path: Path, *, at_once: bool
 ) -> None:
-    mine = [answered(follow(ledger.log, f"policy:{i}"), "key", body=b"%d" % i) for i in range(8)]
-    theirs = answered(follow(ledger.log, "policy:other", tenant="other"), "key")
+    mine = [answered(follow(ledger.log, f"made:{i}"), "key", body=b"%d" % i) for i in range(8)]
+    theirs = answered(follow(ledger.log, "made:other", tenant="other"), "key")
     if at_once:
         outcomes = await together(ledger, path, [*mine, theirs])
     else:
@@ -144,7 +144,7 @@ async def test_of_two_appends_with_one_idempotency_key_one_is_stored(
 
 
 async def test_a_later_form_of_an_answer_takes_the_place_of_the_first(ledger: Ledger) -> None:
-    await ledger.append(answered(follow(ledger.log, "policy:a"), "key", body=b'"created"'))
+    await ledger.append(answered(follow(ledger.log, "made:a"), "key", body=b'"created"'))
     await ledger.append(answered(Append("", "t", Head(), []), "key", body=b'"waited for"'))
     answer = await ledger.read(queries.answer, "t", "key")
     assert answer is not None
@@ -154,17 +154,17 @@ async def test_a_later_form_of_an_answer_takes_the_place_of_the_first(ledger: Le
 async def test_whoever_watches_is_told_what_is_durable_and_in_order(
     ledger: Ledger, path: Path
 ) -> None:
-    async with ledger.watch("policy:a") as watch:
+    async with ledger.watch("made:a") as watch:
         assert isinstance(
-            (await together(ledger, path, [follow(ledger.log, "policy:a", Head(9, "a" * 64))]))[0],
+            (await together(ledger, path, [follow(ledger.log, "made:a", Head(9, "a" * 64))]))[0],
             StaleAppend,
         )
-        first = follow(ledger.log, "policy:a")
-        await together(ledger, path, [first, follow(ledger.log, "policy:b")])
+        first = follow(ledger.log, "made:a")
+        await together(ledger, path, [first, follow(ledger.log, "made:b")])
         assert await watch.next() is first
-        assert (await ledger.read(queries.head, "policy:a")) == first.head
-        second = follow(ledger.log, "policy:a", first)
-        third = follow(ledger.log, "policy:a", second)
+        assert (await ledger.read(queries.head, "made:a")) == first.head
+        second = follow(ledger.log, "made:a", first)
+        third = follow(ledger.log, "made:a", second)
         await together(ledger, path, [second, third])
         assert await watch.next() is third
 
@@ -172,20 +172,20 @@ async def test_whoever_watches_is_told_what_is_durable_and_in_order(
 async def test_closing_commits_what_waits(tmp_path: Path) -> None:
     ledger = await Ledger.open(tmp_path / "fedcore.db")
     waiting = [
-        asyncio.ensure_future(ledger.append(follow(ledger.log, f"policy:{i}"))) for i in range(20)
+        asyncio.ensure_future(ledger.append(follow(ledger.log, f"made:{i}"))) for i in range(20)
     ]
     await asyncio.sleep(0)
     await ledger.close()
     assert await asyncio.gather(*waiting) == [None] * 20
     with pytest.raises(LedgerUnavailable):
-        await ledger.append(follow(ledger.log, "policy:late"))
-    assert verify(tmp_path / "fedcore.db").events == 20
+        await ledger.append(follow(ledger.log, "made:late"))
+    assert audit(tmp_path / "fedcore.db").events == 20
 
 
 async def test_a_caller_who_goes_away_does_not_undo_what_was_handed_over(
     ledger: Ledger, path: Path
 ) -> None:
-    gone, stays = follow(ledger.log, "policy:a"), follow(ledger.log, "policy:b")
+    gone, stays = follow(ledger.log, "made:a"), follow(ledger.log, "made:b")
     with held(path):
         tasks = [asyncio.ensure_future(ledger.append(a)) for a in (gone, stays)]
         await asyncio.sleep(0)
@@ -198,9 +198,9 @@ async def test_a_caller_who_goes_away_does_not_undo_what_was_handed_over(
 
 
 async def test_a_bug_in_one_batch_does_not_end_the_writer(ledger: Ledger) -> None:
-    broken = follow(ledger.log, "policy:a")
+    broken = follow(ledger.log, "made:a")
     broken.rows = {"no such table": [("x",)]}
     with pytest.raises(LedgerUnavailable, match="KeyError"):
         await ledger.append(broken)
-    await ledger.append(follow(ledger.log, "policy:a"))
+    await ledger.append(follow(ledger.log, "made:a"))
     assert len(await stored(ledger)) == 1

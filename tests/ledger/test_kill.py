@@ -6,8 +6,9 @@ import pytest
 from tests.children import child
 from tests.ledger_helpers import follow, log_of
 
+from federation_core.evidence.audit import audit
 from federation_core.ledger import Ledger, queries
-from federation_core.ledger.maintenance import rebuild, verify
+from federation_core.ledger.maintenance import rebuild
 
 
 @pytest.mark.parametrize("lines", [1, 40, 41, 333])
@@ -24,15 +25,15 @@ async def test_every_acknowledged_event_survives(tmp_path: Path, lines: int) -> 
     rows = await ledger.read(log_of)
     assert told <= {(row.stream, row.seq, row.hash) for row in rows}
     assert [row.position for row in rows] == list(range(len(rows)))
-    report = verify(path)
+    report = audit(path)
     assert report.error is None
     assert report.events == len(rows)
     # Each append was of two events, and is there whole or not at all.
     assert all(row.seq % 2 for row in {row.stream: row for row in rows}.values())
-    head = await ledger.read(queries.head, "policy:0")
-    await ledger.append(follow(ledger.log, "policy:0", head))
+    head = await ledger.read(queries.head, "made:0")
+    await ledger.append(follow(ledger.log, "made:0", head))
     await ledger.close()
-    assert verify(path).events == len(rows) + 1
+    assert audit(path).events == len(rows) + 1
     assert rebuild(path).differences == []
 
 

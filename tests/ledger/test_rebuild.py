@@ -9,11 +9,12 @@ import pytest
 from tests.core_helpers import DATABASE, sql
 
 from federation_core.errors import IntegrityError
-from federation_core.ledger.maintenance import rebuild, verify
+from federation_core.evidence.audit import audit
+from federation_core.ledger.maintenance import rebuild
 from federation_core.ledger.schema import metadata
 from federation_core.spine.events import RUN_EVENTS
 
-PROJECTIONS = ("streams", "runs", "steps", "gates", "workflows")
+PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
 
 
 def dump(folder: Path) -> dict[str, list[Any]]:
@@ -131,4 +132,4 @@ def test_a_lost_or_changed_definition_is_not_built_on(history: Path, harm: str) 
     with pytest.raises(IntegrityError, match="definition"):
         rebuild(history / DATABASE)
     assert dump(history) == before
-    assert verify(history / DATABASE).error is not None
+    assert audit(history / DATABASE).error is not None

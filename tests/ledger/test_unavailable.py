@@ -15,9 +15,10 @@ from tests.children import child
 from tests.ledger_helpers import follow, full_disk, no_more_writes, stored
 
 from federation_core.errors import IntegrityError, LedgerUnavailable, OperatorError
+from federation_core.evidence.audit import audit
 from federation_core.ledger import Append, Ledger, database
 from federation_core.ledger.exclusive import Exclusive
-from federation_core.ledger.maintenance import rebuild, verify
+from federation_core.ledger.maintenance import rebuild
 from federation_core.service import FederationCore
 from federation_core.spine.canonical import sha256
 
@@ -43,51 +44,51 @@ def large(append: Append) -> Append:
 async def test_a_full_disk_refuses_an_append_whole_and_later_takes_it(
     ledger: Ledger, path: Path
 ) -> None:
-    first = follow(ledger.log, "policy:a")
+    first = follow(ledger.log, "made:a")
     await ledger.append(first)
-    second = large(follow(ledger.log, "policy:a", first))
+    second = large(follow(ledger.log, "made:a", first))
     with full_disk(ledger):
         for _ in range(3):
             with pytest.raises(LedgerUnavailable, match=r"full.*Free some disk space"):
                 await ledger.append(second)
         assert await stored(ledger) == [first.events[0].hash]
-        assert verify(path).error is None
+        assert audit(path).error is None
     await ledger.append(second)
     assert await stored(ledger) == [first.events[0].hash, second.events[0].hash]
-    assert verify(path).error is None
+    assert audit(path).error is None
 
 
 async def test_a_full_disk_refuses_everybody_in_the_batch_or_nobody(
     ledger: Ledger, path: Path
 ) -> None:
-    appends = [large(follow(ledger.log, f"policy:{i}")) for i in range(20)]
+    appends = [large(follow(ledger.log, f"made:{i}")) for i in range(20)]
     with full_disk(ledger):
         outcomes = await asyncio.gather(*map(ledger.append, appends), return_exceptions=True)
         assert {type(o) for o in outcomes} == {LedgerUnavailable}
         assert await stored(ledger) == []
     await asyncio.gather(*map(ledger.append, appends))
     assert len(await stored(ledger)) == 20
-    assert verify(path).error is None
+    assert audit(path).error is None
 
 
 async def test_a_commit_that_the_disk_refuses_is_undone(ledger: Ledger, path: Path) -> None:
-    first = follow(ledger.log, "policy:a")
+    first = follow(ledger.log, "made:a")
     await ledger.append(first)
-    second = large(follow(ledger.log, "policy:a", first))
+    second = large(follow(ledger.log, "made:a", first))
     with no_more_writes():
         outcome = (await asyncio.gather(ledger.append(second), return_exceptions=True))[0]
     assert isinstance(outcome, LedgerUnavailable)
     assert await stored(ledger) == [first.events[0].hash]
     await ledger.append(second)
     assert await stored(ledger) == [first.events[0].hash, second.events[0].hash]
-    assert verify(path).error is None
+    assert audit(path).error is None
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_database_that_another_process_has_locked(tmp_path: Path) -> None:
     path = tmp_path / "fedcore.db"
     ledger = await Ledger.open(path)
-    first = follow(ledger.log, "policy:a")
+    first = follow(ledger.log, "made:a")
     with child("hold_database", path) as other:
         assert other.line() == "held"
         with pytest.raises(LedgerUnavailable, match=r"locked.*Another process"):
@@ -114,7 +115,7 @@ async def test_a_database_that_is_locked_while_it_is_opened(path: Path) -> None:
 async def test_a_lock_that_ends_in_time_is_only_a_delay(ledger: Ledger, path: Path) -> None:
     with child("hold_database", path) as other:
         assert other.line() == "held"
-        waiting = asyncio.ensure_future(ledger.append(follow(ledger.log, "policy:a")))
+        waiting = asyncio.ensure_future(ledger.append(follow(ledger.log, "made:a")))
         await asyncio.sleep(0)
         other.end()
         await waiting
@@ -146,7 +147,7 @@ def reachable() -> Iterator[Path]:
 async def test_a_read_only_file(reachable: Path) -> None:
     path = reachable / "fedcore.db"
     ledger = await Ledger.open(path)
-    await ledger.append(follow(ledger.log, "policy:a"))
+    await ledger.append(follow(ledger.log, "made:a"))
     await ledger.close()
     before = path.read_bytes()
     path.chmod(0o444)

@@ -1,6 +1,7 @@
 """Promise 4: whatever is changed afterwards, `verify` names the first event that is wrong."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,12 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import Connection
-from tests.core_helpers import DATABASE, editing, sql
+from tests.core_helpers import DATABASE, begin, core, editing, py, sql, start, until
 
 from federation_core.errors import FederationError
-from federation_core.ledger import maintenance
+from federation_core.evidence.audit import AuditReport, audit, audit_in
 from federation_core.ledger.database import Database
-from federation_core.ledger.maintenance import VerifyReport, verify
 from federation_core.spine.canonical import ZERO_HASH, sorted_json
 from federation_core.spine.envelope import leaf_hash
 
@@ -41,11 +41,11 @@ def find(folder: Path, type_: str, *, inside: bool = True) -> Row:
     return next(r for r in ours if r.type == type_ and (ends[r.stream] > r.position) is inside)
 
 
-def check(folder: Path) -> VerifyReport:
-    return verify(folder / DATABASE)
+def check(folder: Path) -> AuditReport:
+    return audit(folder / DATABASE)
 
 
-def place(report: VerifyReport) -> tuple[int | None, str | None, int | None]:
+def place(report: AuditReport) -> tuple[int | None, str | None, int | None]:
     assert report.error is not None, "nothing was found wrong"
     return (report.position, report.stream, report.seq)
 
@@ -119,7 +119,7 @@ def test_an_honest_ledger_verifies(history: Path) -> None:
 
 def test_there_is_nothing_to_verify_where_there_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(FederationError, match="no ledger"):
-        verify(tmp_path / "nothing" / DATABASE)
+        audit(tmp_path / "nothing" / DATABASE)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -130,12 +130,12 @@ class Bench:
         self.row, self.after = row, following(folder, row)
         self._connection = connection
 
-    def check(self, body: bytes, hash_: str | None = None) -> VerifyReport:
+    def check(self, body: bytes, hash_: str | None = None) -> AuditReport:
         """What is found where `body` stands in place of the row's."""
         statement = "UPDATE events SET body = CAST(? AS TEXT), hash = ? WHERE position = ?"
         values = (body, hash_ or self.row.hash, self.row.position)
         self._connection.exec_driver_sql(statement, values)
-        return maintenance._verify(self._connection, lambda _done, _of: None)
+        return audit_in(self._connection)
 
 
 @pytest.fixture
@@ -143,7 +143,6 @@ def bench(small: Path) -> Iterator[Bench]:
     row = find(small, "FC-STEP-001")
     database = Database(small / DATABASE)
     with database.writer.connect() as connection:
-        maintenance._read_any_text(connection)
         yield Bench(small, connection, row)
     database.close()
 
@@ -209,7 +208,7 @@ def test_closing_the_hole_leaves_a_gap_in_the_stream(history: Path) -> None:
     after = following(history, row)
     sql(history, "DELETE FROM events WHERE position = ?", row.position)
     renumber(history)
-    assert_names(history, after._replace(position=after.position - 1), "goes on at")
+    assert_names(history, after._replace(position=after.position - 1), "should be")
 
 
 def test_closing_the_gap_as_well_leaves_rows_that_do_not_name_their_events(history: Path) -> None:
@@ -231,7 +230,7 @@ def test_events_of_one_stream_in_another_order(history: Path) -> None:
     for old, new in ((first, -1), (second, first.position)):
         sql(history, "UPDATE events SET position = ? WHERE position = ?", new, old.position)
     sql(history, "UPDATE events SET position = ? WHERE position = -1", second.position)
-    assert_names(history, second._replace(position=first.position), "goes on at")
+    assert_names(history, second._replace(position=first.position), "should be")
 
 
 def test_bodies_of_one_stream_in_another_order(history: Path) -> None:
@@ -420,27 +419,86 @@ def test_a_definition_that_is_missing_is_found(history: Path) -> None:
     assert_names(history, created, "is missing")
 
 
-def test_what_only_a_signed_checkpoint_can_tell(history: Path) -> None:
-    """Who holds the file and knows the format can write the end of the log anew, and mix streams:
-    nothing inside the file says otherwise. (And a payload that is gone may have been erased.)"""
+def test_a_log_whose_end_was_cut_off_is_shorter_than_what_was_signed(history: Path) -> None:
+    """With the recorded head of the stream set back, nothing but the checkpoint tells."""
     last = log(history)[-1]
     previous = json.loads(last.body)["prev"]
     assert previous != ZERO_HASH
     sql(history, "DELETE FROM events WHERE position = ?", last.position)
     statement = "UPDATE streams SET next_seq = ?, head = ? WHERE stream = ?"
     sql(history, statement, last.seq, previous, last.stream)
-    assert check(history).error is None
+    report = check(history)
+    assert (report.code, report.position) == ("INCONSISTENT", last.position)
 
+
+def test_an_event_that_was_written_anew_with_all_after_it_is_not_what_was_signed(
+    history: Path,
+) -> None:
     registered = find(history, "FC-WF-001", inside=False)
     forge(history, registered, lambda event: event.update(actor="somebody else"))
-    assert check(history).error is None
+    report = check(history)
+    assert report.code == "ROOT_MISMATCH"
+    assert report.position is not None
+    assert report.position >= registered.position
 
+
+def test_streams_that_were_mixed_in_another_order_are_not_what_was_signed(history: Path) -> None:
     rows = log(history)
     first, second = next(pair for pair in pairwise(rows) if pair[0].stream != pair[1].stream)
     for old, new in ((first.position, -1), (second.position, first.position)):
         sql(history, "UPDATE events SET position = ? WHERE position = ?", new, old)
     sql(history, "UPDATE events SET position = ? WHERE position = -1", second.position)
-    assert check(history).error is None
+    assert check(history).code == "ROOT_MISMATCH"
 
-    sql(history, "DELETE FROM payloads WHERE rowid = 5")
-    assert check(history).error is None
+
+def test_a_payload_that_is_gone_and_was_not_erased_is_missing(history: Path) -> None:
+    stream, digest = sql(history, "SELECT stream, hash FROM payloads LIMIT 1")[0]
+    sql(history, "DELETE FROM payloads WHERE stream = ? AND hash = ?", stream, digest)
+    report = check(history)
+    assert (report.code, report.stream) == ("PAYLOAD_MISSING", stream)
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        ("UPDATE checkpoints SET root = replace(root, '0', '1')", "BAD_SIGNATURE"),
+        ("UPDATE checkpoints SET note = replace(note, '=', '')", "BAD_SIGNATURE"),
+        ("UPDATE meta SET value = value || 'x' WHERE key = 'log'", "CHAIN_BROKEN"),
+        ("UPDATE meta SET value = 'x' WHERE key = 'signing_key'", "KEY_EPOCH"),
+        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN SELECT 1; END", "ILLEGAL_TRANSITION"),
+        ("DELETE FROM objects WHERE body LIKE '%permit%'", "FILE_MISSING"),
+        ("UPDATE tiles SET root = 'x'", "ROOT_MISMATCH"),
+    ],
+    ids=["root", "note", "name", "key", "trigger", "object", "tile"],
+)
+def test_what_stands_beside_the_events_is_held_against_them(
+    history: Path, harm: str, code: str
+) -> None:
+    sql(history, harm)
+    assert check(history).code == code
+
+
+def test_a_checkpoint_that_was_seen_before_is_what_the_log_begins_with(history: Path) -> None:
+    [(first,)] = sql(history, "SELECT note FROM checkpoints ORDER BY size LIMIT 1")
+    [(last,)] = sql(history, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+    for note in (first, last):
+        assert audit(history / DATABASE, seen=note.encode()).error is None
+
+
+async def test_a_log_that_was_rolled_back_and_grew_another_future_is_not_the_one_seen(
+    tmp_path: Path,
+) -> None:
+    """The operator holds the key, and signs the other future as well: what the auditor has seen
+    tells all the same."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    async with core(ours) as fc:
+        await until(fc, await begin(fc, py("s")))
+    shutil.copytree(ours, theirs)
+    for folder in (ours, theirs):
+        async with core(folder) as fc:
+            await until(fc, await start(fc))
+    [(seen,)] = sql(ours, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+    assert check(ours).error is None
+    assert check(theirs).error is None
+    assert audit(ours / DATABASE, seen=seen.encode()).error is None
+    assert audit(theirs / DATABASE, seen=seen.encode()).code == "INCONSISTENT"

@@ -15,7 +15,19 @@ from litestar.types import ASGIApp, Method
 
 from ..errors import NotFound
 from ..service import FederationCore
-from . import envelope, events, gates, health, policies, reference, runs, steps, workflows
+from . import (
+    envelope,
+    events,
+    evidence,
+    gates,
+    health,
+    log,
+    policies,
+    reference,
+    runs,
+    steps,
+    workflows,
+)
 from .aliases import ALIASES
 from .auth import Auth
 from .context import Api
@@ -46,6 +58,17 @@ OPERATIONS: tuple[Operation, ...] = (
     workflows.list_workflows,
     policies.activate_policy,
     policies.list_policies,
+    evidence.get_evidence,
+    evidence.get_evidence_of_many,
+    evidence.get_receipt,
+    evidence.erase,
+    log.checkpoint,
+    log.inclusion,
+    log.consistency,
+    log.tile,
+    log.log_keys,
+    log.rotate_key,
+    log.trust,
     health.health,
     health.ready,
     health.metrics,
@@ -122,28 +145,37 @@ def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]
         path, verb = operation.route
         shared[path, operation.method][verb] = operation
     return [
-        HTTPRouteHandler(
-            re.sub(r"\{(\w+)\}", r"{\1:str}", path), http_method=cast("Method", method)
-        )(_handler(api, by_verb))
+        HTTPRouteHandler(_typed(path, by_verb), http_method=cast("Method", method))(
+            _handler(api, by_verb)
+        )
         for (path, method), by_verb in shared.items()
     ]
+
+
+def _typed(path: str, by_verb: dict[str, Operation]) -> str:
+    """The path as Litestar writes it."""
+    rest = {o.rest for o in by_verb.values()}
+    return re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{'path' if m[1] in rest else 'str'}}}", path)
 
 
 def _handler(
     api: Api, by_verb: dict[str, Operation]
 ) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[Any]]]:
     has_verbs = any(by_verb)
+    rest = next((o.rest for o in by_verb.values()), None)
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
         params: dict[str, str] = dict(request.scope["path_params"])
         verb = ""
+        if rest is not None:
+            params[rest] = str(params[rest]).lstrip("/")
         if has_verbs:
             name = next(reversed(params))
             params[name], _, verb = params[name].partition(":")
         operation = by_verb.get(verb)
         if operation is None:
             raise NotFoundException
-        _check_ids(params)
+        _check_ids({name: value for name, value in params.items() if name != rest})
         return await answer(api, operation, request, params)
 
     return handle

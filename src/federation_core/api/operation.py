@@ -30,7 +30,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`scope` is what the caller's token must open, None where no token is asked for. `refuses` are
     the statuses of refusals that do not follow from the rest. Where `waits`, `Prefer: wait` is
     heeded; `location` makes the `Location` header of an answer. A `lenient` operation ignores
-    unknown fields."""
+    unknown fields. `rest` names the parameter that takes all that is left of the path."""
 
     name: str
     method: str
@@ -50,6 +50,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     location: Callable[[Any], str] | None = None
     example: Mapping[str, Any] | None = None
     lenient: bool = False
+    rest: str | None = None
 
     @property
     def route(self) -> tuple[str, str]:

@@ -38,6 +38,22 @@ def configuration(
             "--data-dir", metavar="DIR", help="Database, secret, settings; default ./.fedcore."
         ),
     ] = None,
+    signing_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key-file",
+            metavar="FILE",
+            help="The key of the log; default signing.key in the data directory.",
+        ),
+    ] = None,
+    witnesses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witnesses",
+            metavar="'URL VKEY'",
+            help="Who cosigns checkpoints; may be repeated. Default: nobody.",
+        ),
+    ] = None,
     policy_dir: Annotated[
         Path | None,
         typer.Option("--policy-dir", metavar="DIR", help="The policy bundle to start with."),
@@ -69,6 +85,8 @@ def configuration(
         "host": host,
         "port": port or None,
         "data_dir": data_dir,
+        "signing_key_file": signing_key_file,
+        "witnesses": ",".join(witnesses) if witnesses else None,
         "policy_dir": policy_dir,
         "workflow_dir": workflow_dir,
         "http_allow": ",".join(http_allow) if http_allow else None,

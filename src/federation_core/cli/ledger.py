@@ -1,19 +1,20 @@
-"""`fedcore ledger`: verify and rebuild the ledger, beside the server."""
+"""`fedcore ledger`: verify and rebuild the ledger, and take from it what auditors need."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from ..errors import SettingsError
-from ..ledger.maintenance import VerifyReport
+from ..evidence.audit import AuditReport, audit
 from ..ledger.maintenance import rebuild as rebuild_ledger
-from ..ledger.maintenance import verify as verify_ledger
 from ..settings import Settings
 from .errors import BROKEN, REFUSED
 from .groups import Command, noun
+from .ledger_log import checkpoint, consistency, trust
 from .makers import takes
 from .output import Output
 from .session import local, output
@@ -21,26 +22,38 @@ from .tables import facts
 
 __all__ = ["app"]
 
-app = noun("Verify and rebuild the ledger.")
+app = noun("Verify and rebuild the ledger, and prove what it is.")
 
 
 @app.command("verify", cls=Command)
 @takes(output)
 @takes(local)
-def verify(settings: Settings, out: Output) -> None:
-    """Check every stored byte, and name the first event that is wrong.
+def verify(
+    settings: Settings,
+    out: Output,
+    seen: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint that was seen before: the log must begin with it."),
+    ] = None,
+) -> None:
+    """Check the whole ledger as an auditor would, and name the first event that is wrong.
 
-    It only reads, so a server may be running. Exit status 4 where anything is wrong.
+    Every byte, chain and life, and the tree against every signed checkpoint. It only reads, so a
+    server may be running. Exit status 4 where anything is wrong.
     """
     path = _ledger(settings)
+    note = seen.read_bytes() if seen is not None else None
     with _progress(out, "Verifying") as progress:
-        report = verify_ledger(path, progress)
+        report = audit(path, progress, seen=note)
+    if report.error is not None:
+        out.show(report, "THE RECORD IS BROKEN.", _place(report))
+        raise typer.Exit(BROKEN)
     counts = f"{report.events} events in {report.streams} streams, {report.payloads} payloads"
-    if report.error is None:
-        out.show(report, f"The record holds: {counts}.", _LIMITS)
-        return
-    out.show(report, "THE RECORD IS BROKEN.", _place(report))
-    raise typer.Exit(BROKEN)
+    signed = (
+        f"{report.checkpoints} checkpoints hold; the newest is over {report.signed} events, "
+        f"witnesses: {report.witnesses}."
+    )
+    out.show(report, f"The record holds: {counts}.", signed, _LIMITS)
 
 
 _LIMITS = "What queries read is not part of it; `fedcore ledger rebuild` checks that."
@@ -68,6 +81,10 @@ def rebuild(settings: Settings, out: Output) -> None:
         raise typer.Exit(REFUSED)
 
 
+for _command in (trust, checkpoint, consistency):
+    app.command(cls=Command)(_command)
+
+
 def _ledger(settings: Settings) -> Path:
     """The database; it is never made here."""
     path = settings.database_path
@@ -87,10 +104,11 @@ def _progress(out: Output, doing: str) -> Iterator[Callable[[int, int], None]]:
         yield told
 
 
-def _place(report: VerifyReport) -> Table:
+def _place(report: AuditReport) -> Table:
     return facts(
         [
             ("Wrong", report.error),
+            ("Kind", report.code),
             ("Stream", report.stream),
             ("Event", report.seq),
             ("Position", report.position),

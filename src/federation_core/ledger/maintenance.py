@@ -1,6 +1,6 @@
-"""What an operator does with a ledger at rest: rebuild its projections, and verify its record.
+"""What an operator does with a ledger at rest: make its projections anew from the events.
 
-Both walk the stored bytes from the beginning and trust no row that can be derived from them.
+It walks the stored bytes from the beginning and trusts no row that can be derived from them.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from .projections import rows_of, workflow_row
 from .queries import bodies
 from .tree import LogTree
 
-__all__ = ["Progress", "RebuildReport", "VerifyReport", "rebuild", "verify"]
+__all__ = ["Progress", "RebuildReport", "rebuild"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many)."""
@@ -39,19 +39,6 @@ class RebuildReport(msgspec.Struct, frozen=True):
 
     rows: dict[str, int]
     differences: list[str]
-
-
-class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is None where everything held; else what is wrong, and `position`, `stream` and
-    `seq` name the first event that is."""
-
-    events: int
-    streams: int
-    payloads: int
-    error: str | None = None
-    position: int | None = None
-    stream: str | None = None
-    seq: int | None = None
 
 
 def _nothing(_done: int, _of: int) -> None:
@@ -215,93 +202,3 @@ def _definition(c: Connection, stream: str, digest: str) -> Workflow:
         what = "is missing" if text is None else "was changed"
         raise IntegrityError(f"The definition {digest} {what}.", stream=stream, seq=0)
     return Workflow.from_canonical(text.encode())
-
-
-def verify(path: Path, progress: Progress = _nothing) -> VerifyReport:
-    """Check every stored byte: the log without holes, each event canonical and with its hash, each
-    stream an unbroken chain, each run's life lawful, each payload and object what its hash says.
-
-    Reads only, so it can run beside the server. Raises `LedgerUnavailable` where the file cannot
-    be read as a ledger at all.
-    """
-    if not path.exists():
-        raise FederationError(f"There is no ledger at {path}.", code="no_ledger")
-    database = Database(path)
-    try:
-        with translated(), database.reader.begin() as connection:
-            _read_any_text(connection)
-            return _verify(connection, progress)
-    finally:
-        database.close()
-
-
-def _verify(c: Connection, progress: Progress) -> VerifyReport:
-    heads: dict[str, Head] = {}
-    done = payloads = 0
-    try:
-        total = c.execute(select(func.count()).select_from(schema.events)).scalar_one()
-        for _ in _walk(c, heads):
-            done += 1
-            if done % _PAGE == 0:
-                progress(done, total)
-        _check_heads(c, heads)
-        for _ in _runs(c, list(heads)):
-            pass
-        payloads = _check_contents(c)
-        progress(total, total)
-    except IntegrityError as e:
-        facts = e.facts
-        return VerifyReport(
-            events=done,
-            streams=len(heads),
-            payloads=payloads,
-            error=e.detail,
-            position=facts.get("position", _position(c, facts)),
-            stream=facts.get("stream"),
-            seq=facts.get("seq"),
-        )
-    return VerifyReport(events=done, streams=len(heads), payloads=payloads)
-
-
-def _check_heads(c: Connection, heads: dict[str, Head]) -> None:
-    """A stream whose last events were removed is shorter than its recorded head."""
-    recorded = {row.stream: row for row in c.execute(select(schema.streams))}
-    for stream in [*recorded, *(s for s in heads if s not in recorded)]:
-        found, row = heads.get(stream, Head()), recorded.get(stream)
-        if row is None or (found.seq, found.hash) != (row.next_seq, row.head):
-            was = "is not recorded" if row is None else f"was at {row.next_seq}"
-            raise IntegrityError(
-                _plain(f"Stream {stream} ends at {found.seq}, and {was}."),
-                stream=_plain(stream),
-                seq=found.seq,
-            )
-
-
-def _check_contents(c: Connection) -> int:
-    count = 0
-    for row in c.execute(select(schema.payloads)):
-        count += 1
-        if _payload_hash(row) != row.hash:
-            what = _plain(f"The payload {row.hash} was changed.")
-            raise IntegrityError(what, stream=_plain(row.stream))
-    for row in c.execute(select(schema.objects)):
-        if sha256(_bytes(row.body)) != row.hash:
-            raise IntegrityError(_plain(f"The object {row.hash} was changed."))
-    return count
-
-
-def _payload_hash(row: Any) -> str | None:
-    value = _bytes(row.value)
-    try:
-        return sha256(value) if row.salt is None else salted_hash(value, bytes.fromhex(row.salt))
-    except (ValueError, TypeError):  # a salt that is none
-        return None
-
-
-def _position(c: Connection, facts: dict[str, Any]) -> int | None:
-    """Where in the log the event stands that a replay refused."""
-    query = select(schema.events.c.position).where(
-        schema.events.c.stream == facts.get("stream"), schema.events.c.seq == facts.get("seq")
-    )
-    position: int | None = c.execute(query).scalar()
-    return position

@@ -7,10 +7,12 @@ from .requests import (
     BypassRequest,
     ChangeStatusRequest,
     CreateRunRequest,
+    EraseRequest,
     RecordStepRequest,
     RegisterRequest,
     RequestGateRequest,
     ResumeRequest,
+    RotateRequest,
 )
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "Call",
     "ChangeStatusRequest",
     "CreateRunRequest",
+    "EraseRequest",
     "FederationCore",
     "Key",
     "RecordStepRequest",
     "RegisterRequest",
     "RequestGateRequest",
     "ResumeRequest",
+    "RotateRequest",
 ]

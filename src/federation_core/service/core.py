@@ -15,7 +15,10 @@ from ..engine.driver import Driver
 from ..engine.governor import Governor
 from ..engine.live import LiveRuns
 from ..engine.local import LocalEngine
-from ..engine.ports import Clock, NewId, new_id, system_clock
+from ..engine.ports import NewId, new_id, system_clock
+from ..evidence.collector import Collector, WitnessSetting
+from ..evidence.keyring import Keyring
+from ..evidence.signer import Signer
 from ..executors.registry import Executors
 from ..identity import ALL_SCOPES, Caller
 from ..ledger import Append, Ledger
@@ -23,10 +26,14 @@ from ..ledger.exclusive import Exclusive
 from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
 from ..spine.envelope import Head
+from ..spine.times import Clock
 from .answers import Answers
 from .call import Call
 from .catalog import Catalog
+from .erasures import Erasures
+from .evidence import Evidence
 from .gates import Gates
+from .log import Log
 from .parts import Parts
 from .policies import Policies
 from .requests import RegisterRequest
@@ -40,7 +47,7 @@ __all__ = ["FederationCore"]
 class FederationCore:
     """The use cases, by what they are about. Make one with `open`."""
 
-    def __init__(self, parts: Parts, engine: LocalEngine) -> None:
+    def __init__(self, parts: Parts, engine: LocalEngine, signer: Signer) -> None:
         self._parts = parts
         self._engine = engine
         catalog = Catalog(parts.ledger)
@@ -50,6 +57,9 @@ class FederationCore:
         self.workflows = Workflows(parts, catalog)
         self.policies = Policies(parts)
         self.answers = Answers(parts)
+        self.evidence = Evidence(parts, signer)
+        self.erasures = Erasures(parts)
+        self.log = Log(parts, signer)
 
     @classmethod
     @asynccontextmanager
@@ -65,11 +75,17 @@ class FederationCore:
         http_allow: Iterable[str] = (),
         python_allow: Iterable[str] = (),
         require_registration: bool = False,
+        signing_key: Path | bytes | None = None,
+        previous_signing_key: bytes | None = None,
+        witnesses: Iterable[WitnessSetting] = (),
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
         """Open the system in `data_dir` (made where it is missing) on the running event loop, and
         take up the runs that were under way.
+
+        `signing_key` is the seed of the log's key (32 bytes) or the file that holds it, by default
+        one in `data_dir` that is made at the first start.
 
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
@@ -82,6 +98,19 @@ class FederationCore:
                 stack.enter_context(Exclusive(path.parent))
             ledger = await Ledger.open(path)
             stack.push_async_callback(ledger.close)
+            own_file = folder / "signing.key"
+            keys = await Keyring.open(
+                ledger,
+                tenant=tenant,
+                clock=clock,
+                file=signing_key if isinstance(signing_key, Path) else own_file,
+                seed=signing_key if isinstance(signing_key, bytes) else None,
+                previous=previous_signing_key,
+            )
+            signer = Signer(ledger, keys, clock)
+            await signer.start()
+            stack.push_async_callback(signer.close)
+            watched = tuple(witnesses)
             executors = Executors.build(python_allow=python_allow, http_allow=http_allow)
             stack.push_async_callback(executors.aclose)
             governor = Governor(tenant)
@@ -98,12 +127,17 @@ class FederationCore:
                 new_id=new_id,
                 default_tenant=tenant,
                 require_registration=require_registration,
+                witness_keys=tuple(w.key.text for w in watched),
             )
-            core = cls(parts, engine)
+            core = cls(parts, engine, signer)
             await core.policies.restore(policy_dir, shipped_policy)
             if workflow_dir is not None:
                 await core._register_folder(workflow_dir)
             await engine.start()
+            if watched:
+                collector = Collector(ledger, signer, watched)
+                collector.start()
+                stack.push_async_callback(collector.close)
             yield core
 
     async def _register_folder(self, folder: Path) -> None:

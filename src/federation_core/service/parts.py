@@ -35,6 +35,8 @@ class Parts(msgspec.Struct, frozen=True):
     new_id: NewId
     default_tenant: str
     require_registration: bool
+    witness_keys: tuple[str, ...] = ()
+    """The verifier keys of the witnesses that cosign."""
 
     @asynccontextmanager
     async def visit(self, call: Call, run_id: str) -> AsyncIterator["Visit"]:

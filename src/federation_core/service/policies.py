@@ -60,12 +60,19 @@ class Policies:
             except FederationError as e:
                 parts.governor.deactivate(tenant)
                 structlog.get_logger().error("policy_unusable", tenant=tenant, why=e.detail)
+        await self._keep_strict()
         tenant = parts.default_tenant
         files = shipped_bundle(shipped) if configured is None else read_bundle_folder(configured)
         bundle = load_bundle(files)
         told = [a for a in await self._history(f"policy:{tenant}") if a["source"] == "settings"]
         if not told or told[-1]["bundle_hash"] != bundle.bundle_hash:
             await self._activate(tenant, SYSTEM, bundle, "settings")
+
+    async def _keep_strict(self) -> None:
+        """What tightens decisions belongs into their evidence, though nobody activated it."""
+        ledger, strict = self._parts.ledger, self._parts.governor.strict
+        if await ledger.read(queries.object_text, strict.bundle_hash) is None:
+            await ledger.append(Append("", "", Head(), [], objects=_objects(strict)))
 
     async def activate(self, call: Call, files: Mapping[str, str]) -> Activation:
         """Make a bundle the one that decides, from the next decision on. The bundle that decides
@@ -132,8 +139,6 @@ class Policies:
         call: Call | None = None,
     ) -> Activation:
         """`decision` is what allowed it, `call` whose idempotency key keeps the answer."""
-        texts = {sha256(data): data.decode() for data in bundle.files.values()}
-        manifest = canonical({"files": {n: sha256(d) for n, d in bundle.files.items()}}).decode()
         data = {
             "bundle_id": bundle.bundle_id,
             "version": bundle.version,
@@ -144,7 +149,7 @@ class Policies:
 
         def build(events: list[Event]) -> Append:
             append, event = _append_of(events), events[-1]
-            append.objects = texts | {bundle.bundle_hash: manifest}
+            append.objects = _objects(bundle)
             append.answer = call.answer(201, _activation(event), event.at) if call else None
             return append
 
@@ -204,3 +209,10 @@ def _activation(event: Event) -> Activation:
     """The activation that `event` has just brought about."""
     facts = event.data | {"activated_by": event.actor, "activated_at": to_rfc3339(event.at)}
     return msgspec.convert(facts | {"active": True}, Activation)
+
+
+def _objects(bundle: Bundle) -> dict[str, str]:
+    """The texts of a bundle by their hash, and by its own the list of them."""
+    texts = {sha256(data): data.decode() for data in bundle.files.values()}
+    manifest = canonical({"files": {n: sha256(d) for n, d in bundle.files.items()}}).decode()
+    return texts | {bundle.bundle_hash: manifest}

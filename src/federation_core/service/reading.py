@@ -90,7 +90,7 @@ def read_gates(c: Connection, tenant: str, *, limit: int) -> list[Gate]:
 def _run(c: Connection, doc: RunDoc) -> Run:
     hashes = [doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash]
     values = _values(c, f"run:{doc.run_id}", hashes)
-    return run_view(doc, values, _receipts(c, doc.run_id))
+    return run_view(doc, values, _receipts(c, doc.run_id), queries.packs_of(c, doc.run_id))
 
 
 def _receipts(c: Connection, run_id: str) -> list[str]:

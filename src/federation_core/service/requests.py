@@ -12,10 +12,12 @@ __all__ = [
     "BypassRequest",
     "ChangeStatusRequest",
     "CreateRunRequest",
+    "EraseRequest",
     "RecordStepRequest",
     "RegisterRequest",
     "RequestGateRequest",
     "ResumeRequest",
+    "RotateRequest",
 ]
 
 WorkflowId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
@@ -86,6 +88,19 @@ class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class BypassRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str, msgspec.Meta(min_length=8, max_length=2_000)]
+
+
+class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Either every payload of a run, or one payload wherever the tenant has it. The reason is kept
+    for ever, so it must not repeat what is erased."""
+
+    run_id: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    payload_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    reason: Annotated[str, msgspec.Meta(min_length=8, max_length=2_000)]
+
+
+class RotateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)] = "rotation"
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):

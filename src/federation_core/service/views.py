@@ -1,5 +1,6 @@
 """What callers are answered: the shapes of the contract, field for field."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -135,8 +136,11 @@ class RegisterAnswer(msgspec.Struct, frozen=True):
     idempotent: bool
 
 
-def run_view(doc: RunDoc, values: dict[str, Any], receipts: list[str]) -> Run:
-    """`values` are payloads by hash; one that was erased shows as null."""
+def run_view(
+    doc: RunDoc, values: dict[str, Any], receipts: list[str], packs: Sequence[str] = ()
+) -> Run:
+    """`values` are payloads by hash; one that was erased shows as null. `packs` are the hashes of
+    the evidence packs that were made, the newest first."""
     error = values.get(doc.error_hash or "")
     if error is None and doc.status == "failed":
         error = {"code": doc.error_code or "failed", "message": doc.reason}
@@ -160,8 +164,8 @@ def run_view(doc: RunDoc, values: dict[str, Any], receipts: list[str]) -> Run:
         parent_run_id=doc.parent_run_id,
         receipt_chain=receipts,
         workflow_receipt_hash=doc.workflow_receipt_hash,
-        evidence_pack_hash=None,
-        evidence_pack_refs=[],
+        evidence_pack_hash=packs[0] if packs else None,
+        evidence_pack_refs=[f"rhid:pack:sha256:{digest}" for digest in packs],
         created_at=doc.created_at,
         started_at=doc.started_at,
         completed_at=doc.completed_at,

@@ -191,6 +191,12 @@ _META: Final[Json] = {
     "ts": _CREATED,
 }
 
+_KEY: Final[Json] = {
+    "key": "federation-core/5f0c9d2e77a1b3c4+1c2d3e4f+AdWl1mR0q7wcTwVjOeJb9bC0mcv8Ryq3DZx0p0n0oVhU",
+    "from_size": 0,
+    "to_size": None,
+}
+
 ANSWERS: Final[dict[str, Any]] = {
     "create_run": _CREATED_ANSWER,
     "list_runs": {"items": [_RUN], "page": {"limit": 50, "next_cursor": None}},
@@ -218,6 +224,14 @@ ANSWERS: Final[dict[str, Any]] = {
     "list_workflows": [_WORKFLOW],
     "activate_policy": _ACTIVATION,
     "list_policies": [_ACTIVATION],
+    "erase": {
+        "payloads": {_RUN_ID: [_HASH]},
+        "reason": "Request of 2 March, case 88",
+    },
+    "inclusion": {"hashes": ["n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="]},
+    "consistency": {"hashes": ["n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="]},
+    "log_keys": [_KEY],
+    "rotate_key": _KEY,
     "health": {"status": "healthy", "version": "0.1.0", "uptime_s": 12.5},
     "ready": {"status": "ready", "driving": 3},
     "envelope_health": {

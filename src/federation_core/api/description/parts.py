@@ -39,6 +39,8 @@ TAGS = {
     "gates": "Asking people, and their answers.",
     "workflows": "Registered workflows.",
     "policies": "Policy bundles.",
+    "evidence": "Packs that convince a stranger, receipts, and erasure.",
+    "ledger": "The log of all events: its checkpoints, proofs, tiles and keys.",
     "health": "Whether the server lives and can work.",
     "description": "This description.",
     "OMEGA aliases": "The same operations under the paths of existing OMEGA clients. Unknown "

@@ -1,0 +1,136 @@
+"""The part of the report that tells of one run."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from ..spine import events as e
+from .markdown import quoted, section, table
+from .report_people import gate_lines, refusal_lines
+from .retelling import by, lasted, moment, seconds_between
+from .scan import RunScan
+from .story import SHORT_RUN, RunStory, StepStory
+
+__all__ = ["overview", "run_lines"]
+
+
+def run_lines(scan: RunScan, story: RunStory, *, depth: int) -> Iterator[str]:
+    """The sections of a run, their headings at `depth`."""
+    yield from section(depth, "Summary")
+    yield from table(("what", "value"), list(overview(story).items()))
+    if scan.receipt is None:
+        yield "The run had not ended when this pack was made, so it has no receipt yet."
+        yield ""
+    picture = list(story.timeline.lines())
+    if picture and story.steps_seen <= SHORT_RUN:
+        yield from section(depth, "What happened")
+        yield "Seconds since the beginning of the run:"
+        yield ""
+        yield from picture
+    yield from section(depth, "Steps")
+    yield from _steps(story)
+    yield from section(depth, "Gates: who was asked, and what they answered")
+    yield from gate_lines(story)
+    yield from section(depth, "What was refused")
+    yield from refusal_lines(story)
+
+
+def overview(story: RunStory) -> dict[str, str]:
+    """The summary, as Markdown."""
+    born, end = story.born, story.end
+    assert born is not None
+    data = born.data
+    assert isinstance(data, e.RunCreated)
+    told = {
+        "run": quoted(data.run_id),
+        "workflow": f"{quoted(data.workflow_id)} version {quoted(data.workflow_version)}",
+        "tenant": quoted(story.tenant),
+        "executed by": "the server" if data.execution == "managed" else "the client, who reported",
+        "policy mode": data.policy_mode,
+        "started by": by(born.actor, born.via),
+        "started (UTC)": moment(born.at),
+        "ended (UTC)": _ended(story),
+        "outcome": _outcome(story),
+        "events": f"{story.events:,}",
+        "steps": _counts(story.by_status) or "none",
+        "decisions of policy": _counts(story.decisions) or "none",
+        "answers at gates": _counts(story.answers) or "none",
+        "attempts refused": f"{story.refusals_seen:,}",
+    }
+    if data.tags:
+        told["tags"] = ", ".join(quoted(tag, 40) for tag in data.tags[:20])
+    if data.parent_run_id:
+        told["started out of run"] = quoted(data.parent_run_id)
+    if end is not None and isinstance(end.data, e.RunEnded):
+        told["receipt"] = quoted(end.data.workflow_receipt_hash)
+    return told
+
+
+def _ended(story: RunStory) -> str:
+    if story.end is None or story.born is None:
+        return "not yet"
+    return f"{moment(story.end.at)}, after {lasted(seconds_between(story.born.at, story.end.at))}"
+
+
+def _outcome(story: RunStory) -> str:
+    if story.end is None or not isinstance(story.end.data, e.RunEnded):
+        return f"none yet: {story.status}"
+    data = story.end.data
+    why = f" ({quoted(data.error_code)})" if data.error_code else ""
+    return f"**{data.new_status}**{why}{f': {quoted(data.reason, 400)}' if data.reason else ''}"
+
+
+def _counts(counter: Counter[str]) -> str:
+    total = sum(counter.values())
+    parts = ", ".join(f"{count:,} {name}" for name, count in sorted(counter.items()) if count)
+    return f"{total:,}: {parts}" if total else ""
+
+
+def _steps(story: RunStory) -> Iterator[str]:
+    if not story.steps_seen:
+        yield "No step was begun."
+        yield ""
+        return
+    left_out = sum(story.dropped.values())
+    if story.steps_seen > SHORT_RUN:
+        yield "Listed is what was out of the ordinary."
+        yield ""
+    if story.listed:
+        yield from table(
+            ("#", "step", "type", "result", "began (UTC)", "took", "policy", "approved by"),
+            (_row(step) for step in story.steps),
+        )
+    if left_out:
+        smooth = left_out - story.eventful_dropped
+        if smooth:
+            yield f"{smooth:,} uneventful steps are left out: allowed, begun once, completed."
+        if story.eventful_dropped:
+            yield f"{story.eventful_dropped:,} further steps are left out for their number."
+        yield ""
+
+
+def _row(step: StepStory) -> tuple[object, ...]:
+    result = step.status
+    if step.attempts > 1:
+        result += f", attempt {step.attempts}"
+    if step.doubted:
+        result += ", had been cut off"
+    if step.error:
+        result += f": {quoted(step.error, 60)}"
+    return (
+        step.order + 1,
+        quoted(step.step_id, 60),
+        quoted(step.step_type, 20),
+        result,
+        moment(step.began),
+        lasted(None if step.took_ms is None else step.took_ms / 1000),
+        _policy(step),
+        ", ".join(quoted(name, 60) for name in step.approved_by) or "–",
+    )
+
+
+def _policy(step: StepStory) -> str:
+    if not step.effects:
+        return quoted(step.reason, 200)
+    rules = quoted(", ".join(step.rules), 120) if step.rules else "no rule"
+    reason = f": {quoted(step.reason, 200)}" if step.effects != ("allow",) else ""
+    return f"{' → '.join(step.effects)} ({rules}){reason}"

@@ -1,0 +1,116 @@
+"""The end of the report: who decided, what is not shown, what stands behind it, how to verify."""
+
+from collections.abc import Iterator, Mapping
+
+from ..spine.canonical import ZERO_HASH
+from .markdown import quoted, section, table
+from .report_facts import ReportFacts
+from .retelling import by, moment
+from .story import PolicyUse
+
+__all__ = ["tail_lines"]
+
+MOST_VALUES = 50
+
+_VERIFY = """\
+1. Get the file of trusted keys (`trust.txt`) from the operator by another way than this pack, and
+   the verifier from a place that you trust; it is one file, and needs Python 3.11 and nothing else.
+   A copy of it is in the pack as `verify.py`: compare it before you run it.
+2. Run it on the pack as you received it:
+
+   ```sh
+   python3 verify.py pack.zip --trust trust.txt
+   ```
+
+   It says `VALID` or `VALID_WITH_REDACTIONS`, or names the first thing that is wrong.
+
+Without it, by hand, in a folder into which the pack was unpacked:
+
+```sh
+sha256sum manifest.json        # the evidence pack hash
+jq -r '.files | to_entries[] | "\\(.value.sha256)  \\(.key)"' manifest.json |
+  sha256sum --check --quiet    # every other file
+head -n 1 log/checkpoint       # the name of the log
+jq -r .payload "$(ls receipt*.json receipts/*.json 2>/dev/null | head -n 1)" | base64 -d | jq .
+for f in events/*.jsonl; do    # the hash of each stream's first event: the next one's "prev"
+  (printf '\\0'; head -n 1 "$f" | tr -d '\\n') | sha256sum; sed -n 2p "$f" | jq -r .prev
+done
+```
+
+How to check the signatures with `openssl`, and the proofs, and every format: `docs/evidence.md` of
+Federation Core."""
+
+
+def tail_lines(
+    facts: ReportFacts, policies: Mapping[str, PolicyUse], places: Mapping[str, str]
+) -> Iterator[str]:
+    """The sections that all runs of a pack share. `places` says where a payload is named."""
+    yield from section(2, "Policies that decided")
+    yield from _policies(policies)
+    yield from section(2, "Values that are not in this pack")
+    yield from _absent(facts, places)
+    yield from section(2, "What stands behind it")
+    yield from _behind(facts)
+    yield from section(2, "How to verify")
+    yield _VERIFY
+
+
+def _policies(policies: Mapping[str, PolicyUse]) -> Iterator[str]:
+    if ZERO_HASH in policies:
+        yield f"{policies[ZERO_HASH].decided:,} times no policy could be asked, and that is a deny."
+        yield ""
+    rows = [
+        (quoted(use.policy_id), ", ".join(quoted(t, 20) for t in sorted(use.tiers)) or "–",
+         f"{use.decided:,}", f"{use.tightened:,}", quoted(digest))
+        for digest, use in policies.items() if digest != ZERO_HASH
+    ]  # fmt: skip
+    yield from table(("policy", "tiers", "decided", "asked as well", "hash of the bundle"), rows)
+
+
+def _absent(facts: ReportFacts, places: Mapping[str, str]) -> Iterator[str]:
+    payloads = facts.payloads
+    if not facts.shown:
+        yield "Whoever asked for this pack left all values out. Their hashes stand in the events."
+        yield ""
+    elif payloads.withheld:
+        yield f"{len(payloads.withheld):,} values of sensitive steps are withheld: they are there,"
+        yield "and an administrator can ask for a pack that has them."
+        yield ""
+    if payloads.erased:
+        yield f"{len(payloads.erased):,} values were erased, and the log says so:"
+        yield ""
+        erased = list(payloads.erased.items())
+        yield from table(
+            ("erased (UTC)", "by", "reason", "what it was", "hash"),
+            (
+                (moment(told.at), by(told.actor, None), quoted(told.reason, 400),
+                 quoted(places.get(digest)), quoted(digest))
+                for digest, told in erased[:MOST_VALUES]
+            ),
+        )  # fmt: skip
+        if len(erased) > MOST_VALUES:
+            yield f"{len(erased) - MOST_VALUES:,} further ones are not listed."
+            yield ""
+    if payloads.missing:
+        yield f"**{len(payloads.missing):,} values are missing, and nothing says why:**"
+        yield ""
+        missing = sorted(payloads.missing)[:MOST_VALUES]
+        rows = ((quoted(places.get(digest)), quoted(digest)) for digest in missing)
+        yield from table(("what it was", "hash"), rows)
+    if facts.shown and not payloads.absent:
+        yield "None: every value that the events name is there."
+        yield ""
+
+
+def _behind(facts: ReportFacts) -> Iterator[str]:
+    if facts.witnesses == 0:
+        seen = "**No witness has cosigned it**: who holds the key and the database could have"
+        more = "written the whole history anew."
+    else:
+        seen = "1 witness has" if facts.witnesses == 1 else f"{facts.witnesses} witnesses have"
+        seen, more = f"{seen} cosigned it: they saw the log grow, and would", "not sign another."
+    yield f"The events stand in the log {quoted(facts.log)}, under a signed checkpoint over its"
+    yield f"first {facts.checkpoint_size:,} events."
+    yield seen
+    yield more
+    yield ""

@@ -1,0 +1,169 @@
+"""Signs the log: about once a second while there is something new, and when a run ends.
+
+Durable writes, in order: events and tree in one transaction; then the checkpoint over them, stored
+by compare-and-swap; only then is it shown. A crash before the second loses nothing but a signature,
+which the next start makes. A checkpoint that could not be stored was never shown, so it cannot
+stand against a later one.
+"""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from ..errors import FederationError, IntegrityError, LedgerUnavailable
+from ..ledger import Append, Ledger
+from ..ledger.tree import root_at, tree_size
+from ..spine.actor import Actor
+from ..spine.envelope import Head
+from ..spine.run import FINAL
+from ..spine.times import Clock
+from ..transparency import Checkpoint, TransparencyError, open_checkpoint, sign_checkpoint
+from .keyring import Keyring
+from .keys import Epoch, epoch_at
+from .log_queries import SignedCheckpoint, newest_checkpoint
+
+__all__ = ["Signer"]
+
+INTERVAL_S = 1.0
+_GAP_S = 0.05
+"""Runs that end together share a checkpoint."""
+
+
+class Signer:
+    """Use it on the event loop of its ledger."""
+
+    def __init__(self, ledger: Ledger, keys: Keyring, clock: Clock) -> None:
+        self._ledger, self._keys, self._clock = ledger, keys, clock
+        self._newest: SignedCheckpoint | None = None
+        self._turn = asyncio.Lock()
+        self._new, self._urgent = asyncio.Event(), asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stored = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Compare the log with the last checkpoint that was signed, and begin. Raises
+        `IntegrityError` where it is not what was signed."""
+        self._newest = await self._ledger.read(newest_checkpoint)
+        if self._newest is not None:
+            await self._check(self._newest)
+        self._ledger.listen(self._committed)
+        self._new.set()
+        self._task = asyncio.create_task(self._work(), name="signer")
+
+    async def _check(self, last: SignedCheckpoint) -> None:
+        size = await self._ledger.read(tree_size)
+        root = await self._ledger.read(root_at, last.size) if size >= last.size else b""
+        key = epoch_at(self._keys.epochs, last.size).key
+        try:
+            signed = open_checkpoint(last.text.encode(), key)
+        except TransparencyError as e:
+            raise IntegrityError(
+                f"The last checkpoint, at {last.size} events, is not one that this log signed "
+                f"({e.detail}) {_ADVICE}",
+                code="checkpoint_forged",
+            ) from e
+        if size < last.size or (signed.size, signed.root) != (last.size, root):
+            what = f"has {size} events" if size < last.size else "has other ones"
+            raise IntegrityError(
+                f"The log is not what was signed: the last checkpoint is over {last.size} events, "
+                f"and the database {what}. {_ADVICE}",
+                code="log_changed",
+                size=size,
+                signed_size=last.size,
+            )
+
+    def _committed(self, appends: list[Append]) -> None:
+        for append in appends:
+            if append.events:
+                self._new.set()
+                if append.run_status in FINAL:
+                    self._urgent.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._new.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._urgent.wait()
+            self._new.clear()
+            self._urgent.clear()
+            try:
+                await self.sign()
+            except LedgerUnavailable as e:
+                structlog.get_logger().warning("checkpoint_not_stored", why=e.detail)
+                self._new.set()
+            except FederationError as e:
+                structlog.get_logger().critical("signing_stopped", why=e.detail)
+                return
+            await asyncio.sleep(_GAP_S)
+
+    async def sign(self) -> SignedCheckpoint | None:
+        """Sign and store a checkpoint over all that is durable, unless the newest one is; returns
+        the newest, None where the log is empty."""
+        async with self._turn:
+            tree = await self._ledger.tree()
+            last = self._newest
+            if tree.size == (last.size if last else 0):
+                return last
+            root = tree.root()
+            note = sign_checkpoint(
+                Checkpoint(self._ledger.log, tree.size, root), self._keys.key.signing
+            )
+            row = (tree.size, root.hex(), note.encode().decode(), "", 0, self._clock())
+            append = Append("", "", Head(), [], rows={"checkpoints": [row]})
+            append.after_checkpoint = last.size if last else -1
+            await self._ledger.append(append)
+            self._newest = SignedCheckpoint(*row)
+        async with self._stored:
+            self._stored.notify_all()
+        return self._newest
+
+    async def covering(self, size: int) -> None:
+        """Return when a checkpoint over at least `size` events is stored."""
+        if self._newest is None or self._newest.size < size:
+            await self.sign()
+
+    async def wait_newer(self, size: int) -> None:
+        """Return when a checkpoint over more than `size` events is stored."""
+        async with self._stored:
+            await self._stored.wait_for(lambda: self._newest and self._newest.size > size)
+
+    async def cosigned(self, checkpoint: SignedCheckpoint) -> None:
+        """Store what witnesses added to a checkpoint."""
+        row = tuple(getattr(checkpoint, name) for name in checkpoint.__struct_fields__)
+        await self._ledger.append(Append("", "", Head(), [], rows={"checkpoints": [row]}))
+        if self._newest and self._newest.size == checkpoint.size:
+            self._newest = checkpoint
+
+    @property
+    def newest(self) -> SignedCheckpoint | None:
+        """The newest checkpoint, as it is stored."""
+        return self._newest
+
+    @property
+    def keys(self) -> Keyring:
+        return self._keys
+
+    async def rotate(self, actor: Actor, reason: str) -> Epoch:
+        """Change the key; nothing is signed meanwhile. See `Keyring.rotate`."""
+        async with self._turn:
+            return await self._keys.rotate(actor, reason)
+
+    async def close(self) -> None:
+        """Sign what is not signed yet, and end."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            try:
+                await self.sign()
+            except FederationError as e:
+                structlog.get_logger().warning("checkpoint_not_stored", why=e.detail)
+
+
+_ADVICE = (
+    "Nothing was started, for a log that goes on from here would contradict what was shown. Run "
+    "`fedcore ledger verify` to see where it is wrong; bring back a copy of the database that is "
+    "as new as that checkpoint; keep this one as evidence."
+)
