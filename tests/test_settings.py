@@ -1,19 +1,30 @@
 """Settings: which source wins, what is refused, and what is never shown."""
 
+import base64
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from federation_core.errors import SettingsError
-from federation_core.settings import Origin, Settings, load_settings
+from federation_core.errors import FederationError, SettingsError
+from federation_core.settings import Origin, Settings, load_settings, parse_witness
+from federation_core.transparency import SigningKey, VerifierKey
+from federation_core.transparency.keys import COSIGNATURE
 
 NAMES = {
     *("data_dir", "database_url", "host", "port", "secret_key", "policy_dir", "workflow_dir"),
     *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
-    "dev",
+    *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
 }
+SEED = bytes(range(220, 252))
+"""In the standard base64 alphabet it has + and /."""
+SEED_TEXT = base64.b64encode(SEED).decode()
+WITNESSES = tuple(
+    f"https://{name}.example {VerifierKey.of(name, SigningKey(SEED).public, COSIGNATURE).text}"
+    for name in ("w1", "w2")
+)
 
 
 @pytest.fixture
@@ -48,6 +59,8 @@ def test_defaults_are_those_of_the_contract(
     assert found.database_path == tmp_path / ".fedcore" / "fedcore.db"
     assert (found.host, found.port) == ("127.0.0.1", 9405)
     assert (found.secret_key, found.policy_dir, found.workflow_dir) == (None, None, None)
+    assert (found.signing_key, found.signing_key_file) == (None, None)
+    assert (found.previous_signing_key, found.witnesses) == (None, ())
     assert (found.tenant, found.engine, found.restate_url) == ("default", "local", None)
     assert (found.http_allow, found.python_allow) == ((), ())
     assert (found.require_registration, found.dev) == (False, False)
@@ -90,6 +103,9 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "host": "0.0.0.0",
         "port": "80",
         "secret_key": "s",
+        "signing_key": SEED_TEXT,
+        "previous_signing_key": SEED_TEXT.rstrip("="),
+        "witnesses": ", ".join(WITNESSES),
         "policy_dir": folder,
         "workflow_dir": folder,
         "tenant": "acme",
@@ -99,7 +115,8 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "restate_url": "http://127.0.0.1:9070",
         "require_registration": "true",
     }
-    assert set(texts) == NAMES - {"data_dir", "dev"}
+    # `signing_key_file` is the other way to say `signing_key`; it has tests of its own.
+    assert set(texts) == NAMES - {"data_dir", "signing_key_file", "dev"}
     toml = "\n".join(f'{name} = "{value}"' for name, value in texts.items())
     by_line = load(data_dir, cli=texts)
     by_environment = load(data_dir, **{name.upper(): value for name, value in texts.items()})
@@ -116,6 +133,8 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
     assert by_line.http_allow == ("a.example", "b.example:443")
     assert by_line.python_allow == ("refunds", "jobs.daily")
     assert by_line.require_registration is True
+    assert (by_line.signing_key, by_line.previous_signing_key) == (SEED, SEED)
+    assert by_line.witnesses == WITNESSES
     assert by_line.policy_dir == data_dir / "policies"
 
 
@@ -148,6 +167,113 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert found.data_dir == tmp_path / "data"
     assert found.database_path == tmp_path / "x.db"
     assert load_settings({"data_dir": "~/d"}, {}).data_dir == tmp_path / "home" / "d"
+
+
+# The key of the log, and who watches it
+
+
+@pytest.mark.parametrize("source", ["line", "environment", "file"])
+def test_the_key_may_stand_in_a_file_of_its_own(data_dir: Path, source: str) -> None:
+    path = data_dir / "log.key"
+    found = {
+        "line": lambda: load(data_dir, cli={"signing_key_file": path}),
+        "environment": lambda: load(data_dir, SIGNING_KEY_FILE=str(path)),
+        "file": lambda: load(data_dir, f'signing_key_file = "{path}"'),
+    }[source]()
+    assert (found.signing_key_file, found.signing_key) == (path, None)
+    assert not path.exists()  # the server makes it, settings do not
+
+
+@pytest.mark.parametrize("path", [True, False], ids=["file", "environment"])
+def test_the_key_is_told_once(data_dir: Path, path: bool) -> None:
+    toml = 'signing_key_file = "log.key"' if path else f'signing_key = "{SEED_TEXT}"'
+    environ = {"SIGNING_KEY": SEED_TEXT} if path else {"SIGNING_KEY_FILE": "log.key"}
+    detail = refusal(data_dir, toml, **environ)
+    assert detail.startswith("Both FEDCORE_SIGNING_KEY and FEDCORE_SIGNING_KEY_FILE are set")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SEED_TEXT,
+        SEED_TEXT.rstrip("="),
+        f" {SEED_TEXT}\n",
+        base64.urlsafe_b64encode(SEED).decode(),
+        base64.urlsafe_b64encode(SEED).decode().rstrip("="),
+    ],
+    ids=["standard", "unpadded", "with-blanks", "for-urls", "for-urls-unpadded"],
+)
+def test_the_seed_is_base64_of_either_alphabet(data_dir: Path, text: str) -> None:
+    assert load(data_dir, SIGNING_KEY=text).signing_key == SEED
+
+
+@pytest.mark.parametrize("name", ["SIGNING_KEY", "PREVIOUS_SIGNING_KEY"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.b64encode(SEED[:31]).decode(),
+        base64.b64encode(SEED + b"x").decode(),
+        SEED.hex(),
+        SEED_TEXT.replace("+", "*"),
+        "hunter2ö",
+    ],
+    ids=["short", "long", "hex", "other-alphabet", "no-ascii"],
+)
+def test_a_seed_that_is_none_is_refused_and_not_repeated(
+    data_dir: Path, name: str, text: str
+) -> None:
+    detail = refusal(data_dir, **{name: text})
+    assert detail == (f"FEDCORE_{name} must be the 32 bytes of a signing key's seed, in base64.")
+
+
+def test_an_empty_seed_is_refused(data_dir: Path) -> None:
+    assert "must be a text that is not empty" in refusal(data_dir, SIGNING_KEY="")
+
+
+def test_a_witness_is_an_address_and_a_key() -> None:
+    witness = parse_witness(f" {WITNESSES[0]} ")
+    assert (witness.url, witness.key.name) == ("https://w1.example", "w1")
+    assert parse_witness(WITNESSES[0].replace(" ", "/ ")).url == witness.url
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "https://w1.example",
+        "https://w1.example ",
+        WITNESSES[0].partition(" ")[2],
+        WITNESSES[0].replace("https", "ftp"),
+        WITNESSES[0][:-2],
+        WITNESSES[0].replace("w1+", "w3+"),
+    ],
+    ids=["no-key", "blank-key", "no-url", "not-http", "cut-off", "another-name"],
+)
+def test_what_is_no_witness_is_refused(data_dir: Path, entry: str) -> None:
+    with pytest.raises(FederationError):
+        parse_witness(entry)
+    detail = refusal(data_dir, WITNESSES=f"{WITNESSES[1]},{entry}")
+    assert detail.startswith("FEDCORE_WITNESSES is refused: ")
+
+
+def test_no_key_of_the_log_is_ever_shown(data_dir: Path) -> None:
+    found = load(data_dir, SIGNING_KEY=SEED_TEXT, PREVIOUS_SIGNING_KEY=SEED_TEXT)
+    shown = {name: value for name, value, _ in found.describe()}
+    assert (shown["signing_key"], shown["previous_signing_key"]) == ("********", "********")
+    for text in (repr(found), str(found), f"{found}", repr([found])):
+        assert SEED_TEXT not in text
+        assert repr(SEED) not in text
+
+
+def test_the_documented_file_is_accepted(data_dir: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text("utf-8")
+    [toml] = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    found = load(data_dir, toml)
+    assert (found.port, found.tenant, len(found.witnesses)) == (9500, "acme", 1)
+
+
+def test_the_documentation_names_each_setting() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text("utf-8")
+    assert {n for n in NAMES - {"dev"} if f"`FEDCORE_{n.upper()}`" not in page} == set()
 
 
 # Development

@@ -20,6 +20,7 @@ from .executors.allow import HostPattern
 from .executors.python import check_prefix
 from .identity.ids import check_tenant
 from .transparency import VerifierKey
+from .transparency.keys import COSIGNATURE
 
 __all__ = ["Origin", "Settings", "load_settings", "parse_witness"]
 
@@ -278,7 +279,10 @@ def parse_witness(entry: str) -> WitnessSetting:
     url, _, key = entry.strip().partition(" ")
     if not url.startswith(("http://", "https://")) or not key:
         raise SettingsError(f"{entry!r} is no witness; write its URL, a space and its key.")
-    return WitnessSetting(url.rstrip("/"), VerifierKey.parse(key.strip()))
+    parsed = VerifierKey.parse(key.strip())
+    if parsed.algorithm != COSIGNATURE:
+        raise SettingsError(f"{parsed.name} is no witness's key; that has algorithm 0x04.")
+    return WitnessSetting(url.rstrip("/"), parsed)
 
 
 def _entries(check: Callable[[str], Any]) -> Callable[[Any], tuple[str, ...]]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.api_helpers import Http, Server, serving
 
-from federation_core.ledger.maintenance import verify
+from federation_core.evidence.audit import audit
 
 JSON = {"Content-Type": "application/json"}
 START = b'{"workflow_id": "x", "input_payload": '
@@ -55,7 +55,7 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(folder) as server:
         yield server
         assert server.stop() == 0
-    report = verify(folder / "fedcore.db")
+    report = audit(folder / "fedcore.db")
     assert report.error is None, report
 
 

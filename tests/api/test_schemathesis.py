@@ -26,7 +26,7 @@ from tests.api_helpers import Http, Server, bearer, serving
 
 from federation_core.api import OPERATIONS
 from federation_core.api.description.document import document
-from federation_core.ledger.maintenance import verify
+from federation_core.evidence.audit import audit
 
 EXAMPLES = 12
 CHECKS = [
@@ -114,7 +114,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             with target.session:
                 yield target
         assert server.stop() == 0
-    assert verify(folder / "fedcore.db").error is None
+    assert audit(folder / "fedcore.db").error is None
 
 
 @CANONICAL.parametrize()

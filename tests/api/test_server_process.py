@@ -11,7 +11,7 @@ import pytest
 from tests.api_helpers import Server, serving
 
 from federation_core import __version__
-from federation_core.ledger.maintenance import verify
+from federation_core.evidence.audit import audit
 
 
 def test_the_greeting_says_where_and_how(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_after_kill_9_nothing_is_left_and_nothing_is_lost(tmp_path: Path) -> Non
         assert http.whole(run_id) == before
         http.become(run_id, "completed")
         assert server.stop() == 0
-    assert verify(tmp_path / "fedcore.db").error is None
+    assert audit(tmp_path / "fedcore.db").error is None
 
 
 def _children(pid: int) -> list[str]:

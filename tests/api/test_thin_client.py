@@ -51,6 +51,28 @@ def test_an_external_run_and_its_gates(client: Client) -> None:
     assert [run["run_id"] for run in client.list_runs(limit=1)] == [run_id]
 
 
+def test_evidence_and_the_log(client: Client) -> None:
+    run_id = client.create_run("job", {"a": 1}, tags=["t"])["run"]["run_id"]
+    client.change_status(run_id, "cancelled")
+    with client.evidence(run_id, payloads=False) as found:
+        assert b"".join(found.chunks).startswith(b"PK")
+        assert len(found.etag or "") == 64
+    with client.evidence_of_many(tag="t", sensitive=True) as many:
+        assert b"".join(many.chunks).startswith(b"PK")
+    assert '"payloadType"' in client.receipt(run_id)
+    origin, size, *_ = client.checkpoint().splitlines()
+    assert client.consistency(1, int(size)).startswith('{"hashes":[')
+    [key] = client.keys()
+    assert key["key"].startswith(f"{origin}+")
+    assert f"log {key['key']}\n" in client.trust()
+    erased = client.erase(run_id=run_id, reason="they asked for it")
+    assert list(erased["payloads"]) == [run_id]
+    [digest] = {h for hashes in erased["payloads"].values() for h in hashes[:1]}
+    with pytest.raises(ApiError) as caught:
+        client.erase(payload_hash=digest, reason="they asked for it")
+    assert caught.value.status == 404
+
+
 def test_policies(client: Client) -> None:
     assert [p["active"] for p in client.policies()] == [True]
     files = {
@@ -69,3 +91,9 @@ def test_a_refusal_is_an_error_of_its_own(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         next(client.events("nothing"))
     assert caught.value.status == 404
+    with pytest.raises(ApiError) as caught:
+        client.receipt("nothing")
+    assert (caught.value.status, caught.value.error_code) == (404, "run_not_found")
+    with pytest.raises(ApiError) as caught, client.evidence("nothing"):
+        pytest.fail("it answered")
+    assert (caught.value.status, caught.value.error_code) == (404, "run_not_found")

@@ -159,6 +159,25 @@ def test_settings_say_where_they_come_from(
     assert secret not in fedcore.ok("settings", *options)
 
 
+def test_the_key_of_the_log_and_its_witnesses(
+    fedcore: Fedcore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "+d7ec3267+BO2NXp96io5WwyFvQUEMfhRIAsqSo9DZ83HT1Nfgqy6k"
+    witness = f"https://witness.example witness.example/w1{key}"
+    told = fedcore.json("settings", "--signing-key-file", "log.key", "--witnesses", witness)
+    assert told["signing_key_file"] == {
+        "value": str(tmp_path / "log.key"),
+        "origin": "command line",
+    }
+    assert told["witnesses"] == {"value": witness, "origin": "command line"}
+    result = fedcore("settings", "--witnesses", witness[:-1])
+    assert (result.status, result.err.startswith("Error: --witnesses is refused: ")) == (3, True)
+    monkeypatch.setenv("FEDCORE_SIGNING_KEY", "A" * 43)
+    told = fedcore.json("settings")
+    assert told["signing_key"] == {"value": "********", "origin": "environment"}
+    assert fedcore("settings", "--signing-key", "A" * 43).status == 2  # others would see it
+
+
 def test_port_0_is_for_the_command_line_alone(
     fedcore: Fedcore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints: over durable events only, one after the other, and compared at the start."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,6 +103,38 @@ async def test_a_log_that_is_not_what_was_signed_is_not_gone_on_with(
         async with signing(tmp_path):
             pass
     assert "fedcore ledger verify" in refused.value.detail
+
+
+async def test_who_stops_waiting_does_not_part_what_is_stored_from_what_is_known(
+    tmp_path: Path,
+) -> None:
+    async with signing(tmp_path) as (ledger, signer):
+        for count in range(1, 6):
+            await fill(ledger, 1)
+            waiting = asyncio.ensure_future(signer.sign())
+            for _ in range(count):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            newest = await signer.sign()
+            assert newest is not None
+            assert newest.size == count
+            assert await ledger.read(log_queries.newest_checkpoint) == newest
+
+
+async def test_a_checkpoint_that_another_process_stored_is_gone_on_from(tmp_path: Path) -> None:
+    async with signing(tmp_path) as (ledger, signer):
+        await fill(ledger, 3)
+        keys = await Keyring.open(
+            ledger, tenant="default", clock=CLOCK, file=tmp_path / "signing.key"
+        )
+        other = Signer(ledger, keys, CLOCK)
+        await other.sign()
+        await signer.sign()
+        await fill(ledger, 1)
+        newest = await signer.sign()
+        assert newest is not None
+        assert newest.size == 4
 
 
 async def test_events_after_the_last_checkpoint_are_gone_on_with(tmp_path: Path) -> None:

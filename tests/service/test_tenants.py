@@ -1,6 +1,7 @@
 """Promise 7: a tenant sees itself alone."""
 
 import inspect
+import zipfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,11 +31,13 @@ from federation_core.service import (
     Call,
     ChangeStatusRequest,
     CreateRunRequest,
+    EraseRequest,
     FederationCore,
     Key,
     RecordStepRequest,
     RequestGateRequest,
     ResumeRequest,
+    RotateRequest,
 )
 from federation_core.spine.canonical import value_hash
 
@@ -47,8 +50,13 @@ async def followed(fc: FederationCore, call: Call, run: str, _gate: str) -> None
         return
 
 
+async def packed(fc: FederationCore, call: Call, run: str, _gate: str) -> None:
+    (await fc.evidence.pack(call, run)).file.close()
+
+
 APPROVE = AnswerGateRequest(status="approved")
 BYPASS = BypassRequest(reason="the house is on fire")
+WHY = "they asked for it"
 
 NOTHING = value_hash({})
 """The metadata that every run here has."""
@@ -68,6 +76,11 @@ OF_A_RUN: dict[str, UseCase] = {
     "gates.request": lambda fc, call, run, _: fc.gates.request(
         call, run, RequestGateRequest(step_id="s", gate_name="g")
     ),
+    "evidence.pack": packed,
+    "evidence.receipt": lambda fc, call, run, _: fc.evidence.receipt(call, run),
+    "erasures.erase": lambda fc, call, run, _: fc.erasures.erase(
+        call, EraseRequest(run_id=run, reason=WHY)
+    ),
 }
 OF_A_GATE: dict[str, UseCase] = {
     "gates.answer": lambda fc, call, run, gate_: fc.gates.answer(call, run, gate_, APPROVE),
@@ -79,6 +92,7 @@ OF_A_GATE: dict[str, UseCase] = {
 OF_THE_TENANT = {
     "answers.find",
     "answers.remember",
+    "evidence.pack_of_many",
     "gates.pending",
     "policies.activate",
     "policies.history",
@@ -87,18 +101,34 @@ OF_THE_TENANT = {
     "workflows.register",
     "workflows.registered",
 }
+OF_THE_LOG: dict[str, Callable[[FederationCore, Call], Awaitable[Any]]] = {
+    "log.checkpoint": lambda fc, call: fc.log.checkpoint(call),
+    "log.consistency": lambda fc, call: fc.log.consistency(call, 1, 1),
+    "log.inclusion": lambda fc, call: fc.log.inclusion(call, 0, 1),
+    "log.keys": lambda fc, call: fc.log.keys(call),
+    "log.rotate": lambda fc, call: fc.log.rotate(call, RotateRequest()),
+    "log.tile": lambda fc, call: fc.log.tile(call, "0/000.p/1"),
+    "log.trust": lambda fc, call: fc.log.trust(call),
+}
+"""Of all tenants together: hashes and keys alone, without an `admin`."""
 NOT_A_CALLERS = {"policies.restore"}
+ROOMS = (
+    *("answers", "erasures", "evidence", "gates", "log", "policies", "runs", "steps"),
+    "workflows",
+)
 
 
 async def test_the_tables_name_every_use_case(tmp_path: Path) -> None:
     async with core(tmp_path) as fc:
         found = {
             f"{room}.{name}"
-            for room in ("answers", "gates", "policies", "runs", "steps", "workflows")
+            for room in ROOMS
             for name, _ in inspect.getmembers(getattr(fc, room), inspect.ismethod)
             if not name.startswith("_")
         }
-    assert found == {*OF_A_RUN, *OF_A_GATE, *OF_THE_TENANT, *NOT_A_CALLERS}
+        rooms = {name for name in vars(fc) if not name.startswith("_")}
+    assert rooms == set(ROOMS)
+    assert found == {*OF_A_RUN, *OF_A_GATE, *OF_THE_TENANT, *OF_THE_LOG, *NOT_A_CALLERS}
 
 
 async def external(fc: FederationCore) -> str:
@@ -217,6 +247,42 @@ async def test_lists_hold_the_tenants_own(tmp_path: Path, stage: Stage) -> None:
         assert await fc.workflows.registered(there) == []
 
 
+async def test_a_pack_of_many_holds_the_tenants_own(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        here, there = fc.call("ann"), fc.call("ann", tenant="other")
+        request = CreateRunRequest(workflow_id="outside", tags=["t"])
+        runs = {}
+        for call in (here, there):
+            runs[call.tenant] = (await fc.runs.create(call, request)).run.run_id
+            end = ChangeStatusRequest(status="cancelled")
+            await fc.runs.change_status(call, runs[call.tenant], end)
+        for call in (here, there):
+            pack = await fc.evidence.pack_of_many(call, tag="t")
+            with pack.file as file:
+                names = zipfile.ZipFile(file).namelist()
+            assert pack.summary.run_ids == (runs[call.tenant],)
+            [other] = set(runs.values()) - {runs[call.tenant]}
+            assert not [name for name in names if other in name]
+        with pytest.raises(NotFound):
+            await fc.evidence.pack_of_many(fc.call("ann", tenant="third"), tag="t")
+
+
+async def test_a_value_is_erased_in_its_own_tenant_alone(tmp_path: Path, stage: Stage) -> None:
+    async with core(tmp_path) as fc:
+        here, there = fc.call("ann"), fc.call("ann", tenant="other")
+        runs = []
+        for call in (here, there):
+            created = await fc.runs.create(call, CreateRunRequest(workflow_id="outside"))
+            runs.append(created.run.run_id)
+            end = ChangeStatusRequest(status="cancelled")
+            await fc.runs.change_status(call, runs[-1], end)
+        request = EraseRequest(payload_hash=NOTHING, reason=WHY)
+        assert set((await fc.erasures.erase(there, request)).payloads) == {runs[1]}
+        assert (await fc.runs.payload(here, runs[0], NOTHING)).value == {}
+        with pytest.raises(NotFound):
+            await fc.erasures.erase(fc.call("ann", tenant="third"), request)
+
+
 async def test_a_parent_is_a_run_of_the_same_tenant(tmp_path: Path, stage: Stage) -> None:
     async with core(tmp_path) as fc:
         parent = await begin(fc, py("a"))
@@ -293,6 +359,9 @@ NEEDS = {
     "runs.change_status": "workflow:write",
     "steps.record": "workflow:write",
     "gates.request": "workflow:write",
+    "evidence.pack": "workflow:read",
+    "evidence.receipt": "workflow:read",
+    "erasures.erase": "admin",
     "gates.answer": "gate:write",
     "gates.resume": "gate:write",
     "gates.bypass": "gate:bypass",
@@ -312,6 +381,24 @@ async def test_each_use_case_needs_its_scope(
             await use_case(fc, without, run_id, asked.gate_id)
         with suppress(Conflict, NotFound):  # it fails for another reason, or for none
             await use_case(fc, with_scopes(fc.call("x"), frozenset({scope})), run_id, asked.gate_id)
+
+
+@pytest.mark.parametrize("name", OF_THE_LOG)
+async def test_what_the_log_shows_needs_its_scope(tmp_path: Path, name: str) -> None:
+    scope = "admin" if name == "log.rotate" else "workflow:read"
+    async with core(tmp_path) as fc:
+        without = with_scopes(fc.call("x"), fc.call("x").caller.scopes - {scope, "admin"})
+        with pytest.raises(Forbidden, match=scope):
+            await OF_THE_LOG[name](fc, without)
+        assert await OF_THE_LOG[name](fc, with_scopes(fc.call("x"), frozenset({scope})))
+
+
+async def test_events_of_all_tenants_are_an_admins(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        reader = with_scopes(fc.call("x"), frozenset({"workflow:read"}))
+        with pytest.raises(Forbidden, match="admin"):
+            await fc.log.tile(reader, "entries/000.p/1")
+        assert b'"stream":' in await fc.log.tile(fc.call("x"), "entries/000.p/1")
 
 
 def with_scopes(call: Call, scopes: frozenset[str]) -> Call:

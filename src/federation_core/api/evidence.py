@@ -70,6 +70,8 @@ async def get_evidence_of_many(ask: Ask, query: ManyQuery) -> AsyncIterator[byte
 def _sent(ask: Ask, pack: Pack, name: str) -> AsyncIterator[bytes]:
     digest = pack.summary.pack_hash
     ask.reply["ETag"] = f'"{digest}"'
+    ask.reply["Content-Length"] = str(pack.summary.size_bytes)
+    ask.reply["X-Checkpoint-Size"] = str(pack.summary.checkpoint_size)
     ask.reply["Content-Disposition"] = f'attachment; filename="{name}.evidence.zip"'
     return _chunks(pack)
 

@@ -33,12 +33,14 @@ def verify(
     out: Output,
     seen: Annotated[
         Path | None,
-        typer.Option(help="A checkpoint that was seen before: the log must begin with it."),
+        typer.Option(
+            metavar="FILE", help="A checkpoint that was seen before: the log must begin with it."
+        ),
     ] = None,
 ) -> None:
-    """Check the whole ledger as an auditor would, and name the first event that is wrong.
+    """Check the whole ledger as an auditor would.
 
-    Every byte, chain and life, and the tree against every signed checkpoint. It only reads, so a
+    Names the first event that is wrong: every byte, chain and life, and the tree against every signed checkpoint. It only reads, so a
     server may be running. Exit status 4 where anything is wrong.
     """
     path = _ledger(settings)

@@ -431,7 +431,7 @@ def _payload_hash(row: Any) -> str | None:
 
 
 def _wrong(kind: str, why: str, **place: Any) -> IntegrityError:
-    shown = {k: _plain(v) if isinstance(v, str) else v for k, v in place.items()}
+    shown: dict[str, Any] = {k: _plain(v) if isinstance(v, str) else v for k, v in place.items()}
     return IntegrityError(_plain(why), kind=kind, **shown)
 
 

@@ -14,7 +14,8 @@ from .report_run import overview, run_lines
 from .report_tail import tail_lines
 from .retelling import by, moment, told_events
 from .scan import RunScan
-from .story import PolicyUse, RunStory, tell
+from .story import PolicyUse, RunStory
+from .telling import tell
 
 __all__ = ["report_chunks"]
 

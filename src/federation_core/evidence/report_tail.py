@@ -24,21 +24,29 @@ _VERIFY = """\
 
    It says `VALID` or `VALID_WITH_REDACTIONS`, or names the first thing that is wrong.
 
-Without it, by hand, in a folder into which the pack was unpacked:
+Without it, by hand, in a folder with the unpacked pack and the trust text:
 
 ```sh
-sha256sum manifest.json        # the evidence pack hash
+sha256sum manifest.json        # the evidence pack hash; then every other file:
 jq -r '.files | to_entries[] | "\\(.value.sha256)  \\(.key)"' manifest.json |
-  sha256sum --check --quiet    # every other file
-head -n 1 log/checkpoint       # the name of the log
-jq -r .payload "$(ls receipt*.json receipts/*.json 2>/dev/null | head -n 1)" | base64 -d | jq .
-for f in events/*.jsonl; do    # the hash of each stream's first event: the next one's "prev"
+  sha256sum --check --quiet && echo every file is the one that the manifest names
+for f in events/*.jsonl; do    # the hash of a stream's first event is the "prev" of its second
   (printf '\\0'; head -n 1 "$f" | tr -d '\\n') | sha256sum; sed -n 2p "$f" | jq -r .prev
 done
+r=$(find . -name '*.dsse.json' | sort | head -n 1)   # the signature of the first receipt
+jq -r .payload "$r" | base64 -d > receipt.json
+jq -r '.signatures[0].sig' "$r" | base64 -d > receipt.sig
+t=$(jq -r .payloadType "$r")
+printf 'DSSEv1 %d %s %d ' ${#t} "$t" "$(wc -c < receipt.json)" | cat - receipt.json > receipt.pae
+(printf '\\60\\52\\60\\5\\6\\3\\53\\145\\160\\3\\41\\0'
+  sed -n 's/^issuer [^+]*+[0-9a-f]*+//p' trust.txt | head -n 1 | base64 -d | tail -c 32) |
+  openssl pkey -pubin -inform DER -out issuer.pem
+openssl pkeyutl -verify -pubin -inkey issuer.pem -rawin -in receipt.pae -sigfile receipt.sig
+jq . receipt.json
 ```
 
-How to check the signatures with `openssl`, and the proofs, and every format: `docs/evidence.md` of
-Federation Core."""
+This shows that the files belong together, and who signed the receipt. That the run was lawful and
+is in the log, only the verifier shows. Every format: `docs/evidence.md` of Federation Core."""
 
 
 def tail_lines(

@@ -7,11 +7,13 @@ stand against a later one.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import structlog
 
-from ..errors import FederationError, IntegrityError, LedgerUnavailable
+from ..errors import FederationError, IntegrityError, LedgerUnavailable, StaleAppend
 from ..ledger import Append, Ledger
 from ..ledger.tree import root_at, tree_size
 from ..spine.actor import Actor
@@ -24,6 +26,8 @@ from .keys import Epoch, epoch_at
 from .log_queries import SignedCheckpoint, newest_checkpoint
 
 __all__ = ["Signer"]
+
+T = TypeVar("T")
 
 INTERVAL_S = 1.0
 _GAP_S = 0.05
@@ -40,6 +44,7 @@ class Signer:
         self._new, self._urgent = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stored = asyncio.Condition()
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
         """Compare the log with the last checkpoint that was signed, and begin. Raises
@@ -101,6 +106,17 @@ class Signer:
     async def sign(self) -> SignedCheckpoint | None:
         """Sign and store a checkpoint over all that is durable, unless the newest one is; returns
         the newest, None where the log is empty."""
+        return await self._whole(self._sign())
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end, also where who waits for it is cancelled: what was stored and what
+        is known here must not part."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _sign(self) -> SignedCheckpoint | None:
         async with self._turn:
             tree = await self._ledger.tree()
             last = self._newest
@@ -113,11 +129,21 @@ class Signer:
             row = (tree.size, root.hex(), note.encode().decode(), "", 0, self._clock())
             append = Append("", "", Head(), [], rows={"checkpoints": [row]})
             append.after_checkpoint = last.size if last else -1
-            await self._ledger.append(append)
-            self._newest = SignedCheckpoint(*row)
+            try:
+                await self._ledger.append(append)
+                self._newest = SignedCheckpoint(*row)
+            except StaleAppend:
+                await self._catch_up()
         async with self._stored:
             self._stored.notify_all()
         return self._newest
+
+    async def _catch_up(self) -> None:
+        """Somebody else has signed meanwhile. Raises `IntegrityError` where that is over another
+        log than this one."""
+        self._newest = await self._ledger.read(newest_checkpoint)
+        if self._newest is not None:
+            await self._check(self._newest)
 
     async def covering(self, size: int) -> None:
         """Return when a checkpoint over at least `size` events is stored."""
@@ -147,6 +173,9 @@ class Signer:
 
     async def rotate(self, actor: Actor, reason: str) -> Epoch:
         """Change the key; nothing is signed meanwhile. See `Keyring.rotate`."""
+        return await self._whole(self._rotate(actor, reason))
+
+    async def _rotate(self, actor: Actor, reason: str) -> Epoch:
         async with self._turn:
             return await self._keys.rotate(actor, reason)
 

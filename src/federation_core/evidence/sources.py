@@ -24,6 +24,7 @@ from .scan import RunScan, StreamScan, checked_rows, scan_run
 
 __all__ = [
     "Erased",
+    "Erasures",
     "Payloads",
     "bundle_files",
     "erasures",
@@ -44,6 +45,10 @@ class Erased(msgspec.Struct, frozen=True):
     at: str
     actor: str
     reason: str
+
+
+Erasures = dict[tuple[str, str], Erased]
+"""By stream and hash of the payload."""
 
 
 class Payloads(msgspec.Struct, frozen=True):
@@ -103,20 +108,18 @@ class _Erasure(msgspec.Struct):
 _erasure = msgspec.json.Decoder(_Erasure)
 
 
-def erasures(
-    c: Connection, tenant: str, runs: list[RunScan]
-) -> tuple[dict[str, Erased], StreamScan | None]:
-    """What was erased of `runs`, by hash, and the stream that says so, up to the last event that
-    does; None where nothing was."""
+def erasures(c: Connection, tenant: str, runs: list[RunScan]) -> tuple[Erasures, StreamScan | None]:
+    """What was erased of `runs`, and the stream that says so, up to the last event that does; None
+    where nothing was."""
     stream, of = f"log:{tenant}", {run.stream for run in runs}
-    erased: dict[str, Erased] = {}
+    erased: Erasures = {}
     last: int | None = None
     for row in checked_rows(event_rows(c, stream), stream):
         event = _erasure.decode(row.body)
         if event.type == "FC-DATA-001" and event.data.stream in of:
             last = row.position
             told = Erased(event.at, event.actor, event.data.reason)
-            erased.update(dict.fromkeys(event.data.payload_hashes, told))
+            erased.update(((event.data.stream, h), told) for h in event.data.payload_hashes)
     return erased, None if last is None else _scan_up_to(c, stream, last)
 
 
@@ -130,7 +133,7 @@ def _scan_up_to(c: Connection, stream: str, position: int) -> StreamScan:
 
 
 def read_payloads(
-    c: Connection, runs: list[RunScan], erased: dict[str, Erased], *, sensitive: bool
+    c: Connection, runs: list[RunScan], erased: Erasures, *, sensitive: bool
 ) -> Payloads:
     """Which of the payloads that `runs` name are there, and of the others why not."""
     there: dict[str, str] = {}
@@ -142,9 +145,15 @@ def read_payloads(
                     withheld.add(digest)
                 else:
                     there[digest] = run.stream
-    lost = {h for run in runs for h in run.payloads if h not in there and h not in withheld}
-    told = {h: erased[h] for h in sorted(lost) if h in erased}
-    return Payloads(there, frozenset(withheld), told, frozenset(lost - told.keys()))
+    told: dict[str, Erased] = {}
+    missing: set[str] = set()
+    for run in runs:
+        for digest in sorted(run.payloads - there.keys() - withheld):
+            if (erasure := erased.get((run.stream, digest))) is not None:
+                told[digest] = erasure
+            else:
+                missing.add(digest)
+    return Payloads(there, frozenset(withheld), told, frozenset(missing))
 
 
 def payload_chunks(c: Connection, stream: str, digest: str) -> Iterator[bytes]:

@@ -74,6 +74,7 @@ _STAGES = (
     ("ILLEGAL_TRANSITION", "STEP_WITHOUT_ALLOW", "MISSING_APPROVAL"),
 )
 _STAGE_OF = {code: stage for stage, codes in enumerate(_STAGES, 1) for code in codes}
+_EVENT_STAGES = (6, 7, 8)
 
 ZERO_HASH = "0" * 64
 
@@ -1164,6 +1165,11 @@ class Life:
     def ended(self) -> bool:
         return self.status in _FINAL
 
+    @property
+    def definition_hash(self) -> str | None:
+        digest: str | None = self._born.get("definition_hash")
+        return digest
+
     def receipt(self) -> Json | None:
         """The workflow receipt, once the run has ended."""
         return self._receipt
@@ -1720,7 +1726,6 @@ _UNREADABLE = (
 _KNOWN_PATHS = re.compile(
     r"REPORT\.md|verify\.py|manifest\.json|index\.json|keys/history\.jsonl|log/checkpoint"
     r"|log/proofs\.json|log/tile/[0-9]{1,2}/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[0-9]{1,3})?"
-    r"|receipt\.dsse\.json|receipts/[^/]+\.dsse\.json|events/[^/]+\.jsonl"
     r"|payloads/[0-9a-f]{64}\.json|objects/[0-9a-f]{64}"
     r"|policies/[0-9a-f]{64}/[^/]+|workflow/[0-9a-f]{64}/definition\.json"
 )
@@ -1797,6 +1802,10 @@ def _event_file(stream: str) -> str:
     return f"events/{stream.replace('/', '%2F')}.jsonl"
 
 
+def _stream_of(path: str) -> str:
+    return path.removeprefix("events/").removesuffix(".jsonl").replace("%2F", "/")
+
+
 # --- The verdict ---------------------------------------------------------------------------------
 
 _EXITS = {"VALID": 0, "VALID_WITH_REDACTIONS": 0, "INVALID": 1, "UNTRUSTED": 3, "INCOMPLETE": 4}
@@ -1850,6 +1859,9 @@ class _Findings:
     @property
     def first(self) -> Json | None:
         return self._first[min(self._first)][1] if self._first else None
+
+    def has(self, *stages: int) -> bool:
+        return any(stage in self._first for stage in stages)
 
 
 Progress = Callable[[int, int], None]
@@ -1908,6 +1920,8 @@ class _Check:
         progress: Progress | None,
     ) -> None:
         self.findings, self.missing = _Findings(), _Findings()
+        self.lacking: list[Refusal] = []
+        """Files that events name: they are missed where the events stand in the log."""
         self._trust_text, self._run, self._tenant = trust, run, tenant
         self._progress = progress
         self._trust = Trust((), ())
@@ -1917,11 +1931,12 @@ class _Check:
         self._texts: dict[str, bytes] = {}
         self._checkpoint: Checkpoint | None = None
         self._index: dict[str, list[int]] = {}
+        self._unindexed = True
         self._tree: _Proofs | _Tiles | None = None
         self._told: dict[str, _Told] = {}
         self._pack_tenant: str | None = None
         self._rotations: list[tuple[int, Json]] = []
-        self._erased: dict[str, set[str]] = {}
+        self._erased: dict[tuple[str | None, str], set[str]] = {}
         self._epochs: list[Json] | None = None
         self._events = 0
         self._of = 0
@@ -1942,14 +1957,16 @@ class _Check:
         self._about()
         self._read_index()
         self._read_tree()
-        for stream in sorted(self._index, key=_event_file):
-            self._stream(stream)
+        for path in sorted(self._listed):
+            if path.startswith("events/") and path in self._archive.files:
+                self._stream(path)
         self._finish_tree()
         self._keys()
         if seen is not None:
             self._consistent(seen, consistency)
         for run_id in self._runs:
             self._run_receipt(run_id)
+        self._erasures()
         self._policies()
         self._payload_files()
         self._surplus()
@@ -1975,8 +1992,8 @@ class _Check:
         runs = manifest["run_ids"] if several else [manifest["run_id"]]
         lawful = (
             _names(runs)
-            and len(runs) > 0
             and sorted(set(runs)) == runs
+            and (len(runs) > 1) == several
             and (manifest["run_id"] is None) == several
             and type(manifest["log"]) is str
             and type(manifest["v"]) is int
@@ -1996,8 +2013,8 @@ class _Check:
         for path in listed.keys() - here.keys():
             self._wrong("FILE_MISSING", "The manifest has it, and the pack does not.", path)
         for path in sorted(listed.keys() & here.keys()):
-            if not _KNOWN_PATHS.fullmatch(path) or path == _MANIFEST:
-                self._wrong("FILE_EXTRA", "A pack has no such file.", path)
+            if not self._has_place(path):
+                self._wrong("FILE_EXTRA", "A pack of these runs has no such file.", path)
             elif not path.startswith("events/"):
                 self._small_file(path)
         needed = {_INDEX, _HISTORY, _CHECKPOINT, *(_event_file(f"run:{r}") for r in self._runs)}
@@ -2005,6 +2022,21 @@ class _Check:
             self._wrong("FILE_MISSING", "Every pack has it.", path)
         if _PROOFS not in listed and not any(p.startswith("log/tile/") for p in listed):
             self._wrong("FILE_MISSING", "The pack has neither proofs nor tiles.", _PROOFS)
+
+    def _has_place(self, path: str) -> bool:
+        folder = path.partition("/")[0]
+        if folder in ("receipts", "receipt.dsse.json"):
+            return path in map(self._receipt_file, self._runs)
+        if folder == "events":
+            stream = _stream_of(path)
+            kind, _, owner = stream.partition(":")
+            own = kind == "run" and owner in self._runs
+            return path == _event_file(stream) and (own or stream == "log" or kind == "log")
+        return path != _MANIFEST and _KNOWN_PATHS.fullmatch(path) is not None
+
+    def _receipt_file(self, run_id: str) -> str:
+        several = len(self._runs) > 1
+        return f"receipts/{run_id}.dsse.json" if several else "receipt.dsse.json"
 
     def _small_file(self, path: str) -> None:
         try:
@@ -2069,21 +2101,13 @@ class _Check:
                 size = self._checkpoint.size if self._checkpoint else _MAX_SIZE
                 if leaves[-1] >= size:
                     raise Refusal("INDEX_RANGE", f"A tree of {size} leaves has no {leaves[-1]}.")
-                if _event_file(stream) not in self._listed or not self._belongs(stream):
+                if _event_file(stream) not in self._listed:
                     raise Refusal("INDEX_RANGE", f"The pack has no stream {stream[:80]!r}.")
         except Refusal as e:
             self.findings.add(e, _INDEX)
             return
-        self._index = index
+        self._index, self._unindexed = index, False
         self._of = sum(map(len, index.values()))
-        for path in self._listed:
-            if path.startswith("events/") and path not in set(map(_event_file, index)):
-                self._wrong("INDEX_RANGE", f"The index does not have {path[:80]!r}.", _INDEX)
-
-    def _belongs(self, stream: str) -> bool:
-        """Whether a pack of these runs may have the stream."""
-        kind, _, name = stream.partition(":")
-        return stream == "log" or (kind == "log" and name != "") or name in self._runs
 
     def _read_tree(self) -> None:
         checkpoint, texts = self._checkpoint, self._texts
@@ -2104,7 +2128,7 @@ class _Check:
             del texts[path]
 
     def _finish_tree(self) -> None:
-        if self._tree is not None and self._index:
+        if self._tree is not None and not self._unindexed:
             try:
                 self._tree.finish()
             except Refusal as e:
@@ -2133,10 +2157,8 @@ class _Check:
 
     # the events: stages 3 and 6 to 8, and 11
 
-    def _stream(self, stream: str) -> None:
-        path = _event_file(stream)
-        if path not in self._archive.files or path not in self._listed:
-            return
+    def _stream(self, path: str) -> None:
+        stream = _stream_of(path)
         told = self._told[stream] = _Told()
         digest, reader = hashlib.sha256(), _StreamReader(self, stream, told)
         size = 0
@@ -2146,18 +2168,19 @@ class _Check:
                 told.lines += 1
                 reader.line(line)
         except Refusal as e:
+            told.failed = True
             self.findings.add(e, path)
             return
         listed = self._listed[path]
         if (digest.hexdigest(), size) != (listed["sha256"], listed["size"]):
             self._wrong("FILE_DIGEST", "It is not the file that the manifest lists.", path)
-        if told.lines != len(self._index[stream]):
+        if told.lines != len(self._index.get(stream, ())) and not self._unindexed:
             text = f"{stream[:80]} has {told.lines} events, and another number of leaves."
             self._wrong("INDEX_RANGE", text, _INDEX)
 
     def prove(self, stream: str, line: int, leaf: bytes) -> None:
         """Hold the event on this line against the tree."""
-        leaves = self._index[stream]
+        leaves = self._index.get(stream, ())
         if self._tree is not None and line <= len(leaves):
             self._tree.see(leaves[line - 1], leaf)
 
@@ -2183,11 +2206,12 @@ class _Check:
         if code != expected:
             raise _illegal(f"The stream {stream[:80]} has no event {code[:20]!r}.")
         _check_shape(code, data)
-        if stream == "log":
-            if line <= len(self._index[stream]):
-                self._rotations.append((self._index[stream][line - 1], data))
-        else:
-            self._erased.setdefault(data["stream"], set()).update(data["payload_hashes"])
+        leaves = self._index.get(stream, ())
+        if stream != "log":
+            whose = (event["tenant"], data["stream"])
+            self._erased.setdefault(whose, set()).update(data["payload_hashes"])
+        elif line <= len(leaves):
+            self._rotations.append((leaves[line - 1], data))
 
     def _lived(self, told: _Told, event: Json, line: int, event_hash: str) -> None:
         if told.life is None:
@@ -2221,7 +2245,11 @@ class _Check:
             first = _parse_key(self._epochs[0].get("key"))
             if first is None or first.name != self._log:
                 raise Refusal("KEY_EPOCH", f"Its first key is none of the log {self._log!r}.")
-            if _epochs_of(first, self._rotations) != self._epochs:
+            epochs = _epochs_of(first, self._rotations)
+            log = self._told.get("log")
+            # What could not be read, or placed, is told as such.
+            unread = self._unindexed or (log is not None and log.failed)
+            if epochs != self._epochs and not unread:
                 raise Refusal("KEY_EPOCH", "It is not what the events of the stream log tell.")
             self._check_epoch()
         except Refusal as e:
@@ -2245,11 +2273,9 @@ class _Check:
     # stage 9: receipts
 
     def _run_receipt(self, run_id: str) -> None:
-        told = self._told.get(f"run:{run_id}")
-        several = len(self._runs) > 1
-        path = f"receipts/{run_id}.dsse.json" if several else "receipt.dsse.json"
+        told, path = self._told.get(f"run:{run_id}"), self._receipt_file(run_id)
         if told is None or told.life is None:
-            if told is not None and told.lines == 0:
+            if told is not None and told.lines == 0 and not told.failed:
                 self._wrong("FILE_MISSING", "The run has no events.", _event_file(f"run:{run_id}"))
             return
         if path not in self._listed:
@@ -2273,13 +2299,20 @@ class _Check:
         if receipt is None or _encode(receipt).encode() != payload:
             raise Refusal("RECEIPT_MISMATCH", "It tells something else than the events.")
         epoch = self._epoch(key)
-        leaves = self._index[f"run:{run_id}"]
+        leaves = self._index.get(f"run:{run_id}", ())
         if self._epochs is None or told.end is None or told.end > len(leaves):
             return
         if epoch is None or not (epoch["to"] is None or epoch["to"] > leaves[told.end - 1]):
             raise Refusal("RECEIPT_SIGNATURE", "Its key was not good any more when the run ended.")
 
-    # stages 3 and 10: what the events refer to
+    # stages 3, 7 and 10: what the events refer to
+
+    def _erasures(self) -> None:
+        for stream in self._told:
+            other = stream.startswith("log:") and stream[4:] != self._pack_tenant
+            if other and self._pack_tenant is not None:
+                text = "It is of another tenant than the runs."
+                self._wrong("CHAIN_BROKEN", text, _event_file(stream), 1)
 
     def _lives(self) -> Iterator[tuple[str, Life]]:
         for stream, told in self._told.items():
@@ -2291,14 +2324,17 @@ class _Check:
         for digest in sorted(bundles):
             path = f"policies/{digest}/files.json"
             if path not in self._listed:
-                self._wrong(
-                    "FILE_MISSING", "The bundle decided, and the pack has not got it.", path
-                )
+                text = "The bundle decided, and the pack has not got it."
+                self.lacking.append(Refusal("FILE_MISSING", text, path))
             elif path in self._texts:
                 try:
                     self._bundle(digest, _read_json(self._texts[path]))
                 except Refusal as e:
                     self.findings.add(e, path)
+
+        if not self.findings.has(*_EVENT_STAGES):  # else an event that was changed names anything
+            for lack in self.lacking:
+                self.findings.add(lack)
 
     def _bundle(self, digest: str, told: Any) -> None:
         files = told.get("files") if type(told) is dict and len(told) == 1 else None
@@ -2316,7 +2352,7 @@ class _Check:
     def _payload_files(self) -> None:
         here = {path[9:-5] for path in self._listed if path.startswith("payloads/")}
         for stream, life in self._lives():
-            erased = self._erased.get(stream, set())
+            erased = self._erased.get((self._pack_tenant, stream), set())
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
@@ -2337,10 +2373,11 @@ class _Check:
             return  # not all of what there should be may be known
         lives = [life for _, life in self._lives()]
         paths = {f"payloads/{digest}.json" for life in lives for digest in life.references}
-        for digest in (digest for life in lives for digest in life.policies):
-            paths |= {p for p in self._listed if p.startswith(f"policies/{digest}/")}
+        folders = {f"policies/{digest}/" for life in lives for digest in life.policies}
+        folders |= {f"workflow/{life.definition_hash}/" for life in lives}
         for path in self._listed:
-            if path.startswith(("payloads/", "policies/")) and path not in paths:
+            known = path in paths or path.rpartition("/")[0] + "/" in folders
+            if path.startswith(("payloads/", "policies/", "workflow/")) and not known:
                 self._wrong("FILE_EXTRA", "No event of the pack refers to it.", path)
 
     # the end
@@ -2421,7 +2458,10 @@ class _StreamReader:
         self._check.counted()
 
     def _wrong(self, e: Refusal) -> None:
-        self._check.findings.add(e, self._path, self._state.lines)
+        if e.code == "FILE_MISSING":
+            self._check.lacking.append(e)
+        else:
+            self._check.findings.add(e, self._path, self._state.lines)
 
 
 def _no_newline() -> NoReturn:

@@ -14,7 +14,15 @@ from .checks.receipts import workflow_receipt
 from .hashing import ZERO, digest, leaf_hash
 from .transcript import Json, Transcript, event_bytes
 
-__all__ = ["FORGERIES", "Forgery", "resealed"]
+__all__ = [
+    "FORGERIES",
+    "Forgery",
+    "approved_by_starter",
+    "decision_removed",
+    "denied_to_allowed",
+    "resealed",
+    "started_by",
+]
 
 
 class Forgery(msgspec.Struct, frozen=True):
@@ -26,10 +34,11 @@ class Forgery(msgspec.Struct, frozen=True):
 
 
 def _with_logs(t: Transcript, logs: list[Json]) -> Transcript:
-    return msgspec.structs.replace(t, logs=logs, live=deepcopy(logs), bodies=None)
+    return msgspec.structs.replace(t, logs=logs, live=deepcopy(logs), bodies=None, pack=None)
 
 
-def _denied_to_allowed(t: Transcript) -> Transcript:
+def denied_to_allowed(t: Transcript) -> Transcript:
+    """What policy denied is told as allowed; no hash is made anew, here and in the next ones."""
     logs = deepcopy(t.logs)
     for entry in logs:
         if entry["decision"] == "deny":
@@ -37,7 +46,7 @@ def _denied_to_allowed(t: Transcript) -> Transcript:
     return _with_logs(t, logs)
 
 
-def _decision_removed(t: Transcript) -> Transcript:
+def decision_removed(t: Transcript) -> Transcript:
     logs = deepcopy(t.logs)
     asked = [e for e in logs if e["details"].get("action") == "step.act"]
     return _with_logs(t, [e for e in logs if e not in asked])
@@ -50,11 +59,21 @@ def _exchanged(t: Transcript) -> Transcript:
     return _with_logs(t, logs)
 
 
-def _approved_by_starter(t: Transcript) -> Transcript:
+def approved_by_starter(t: Transcript) -> Transcript:
     logs = deepcopy(t.logs)
     for entry in logs:
         if entry["event_type"] == "FC-GATE-002":
             entry["actor_id"] = entry["details"]["receipt"]["actor_id"] = logs[0]["actor_id"]
+    return _with_logs(t, logs)
+
+
+def started_by(t: Transcript, name: str) -> Transcript:
+    """Somebody else is told to have started the run, and to be whom the server worked for."""
+    logs = deepcopy(t.logs)
+    starter = logs[0]["actor_id"]
+    for entry in logs:
+        if entry["actor_id"] == starter:
+            entry["actor_id"] = name
     return _with_logs(t, logs)
 
 
@@ -69,7 +88,7 @@ def _harmless(t: Transcript) -> Transcript:
 
 
 def resealed(t: Transcript) -> Transcript:
-    """The same log entries with every hash, link and receipt in them made to fit."""
+    """The same log entries with every number, hash, link and receipt in them made to fit."""
     renamed: dict[str, str] = {}
     logs: list[Json] = []
     before = ZERO
@@ -85,7 +104,7 @@ def resealed(t: Transcript) -> Transcript:
         if "workflow_receipt_hash" in details:
             so_far = msgspec.structs.replace(t, logs=[*logs, entry])
             details["workflow_receipt_hash"] = digest(workflow_receipt(so_far))
-        entry["prev_hash"] = before
+        entry["seq"], entry["prev_hash"] = len(logs), before
         body = event_bytes(entry, tenant=str(t.run["tenant_id"]), log=t.log or "")
         before = entry["hash"] = leaf_hash(body)
         entry["evidence_hash"] = (
@@ -97,9 +116,9 @@ def resealed(t: Transcript) -> Transcript:
 
 
 FORGERIES = (
-    Forgery("C", "the deny of ACT changed into an allow", _denied_to_allowed),
-    Forgery("A", "the decision about ACT removed from the audit trail", _decision_removed),
+    Forgery("C", "the deny of ACT changed into an allow", denied_to_allowed),
+    Forgery("A", "the decision about ACT removed from the audit trail", decision_removed),
     Forgery("A", "two entries of the audit trail exchanged", _exchanged),
-    Forgery("B", "the approval put into the name of the run's starter", _approved_by_starter),
+    Forgery("B", "the approval put into the name of the run's starter", approved_by_starter),
     Forgery("B", "the flag made harmless, and every hash after it made anew", _harmless),
 )

@@ -10,9 +10,19 @@ import msgspec
 from ..client import Client
 from ..identity import Claims, Scope, issue_token
 
-__all__ = ["APPROVER", "OPERATOR", "STRANGER", "People", "delegated", "observer_token", "own"]
+__all__ = [
+    "APPROVER",
+    "AUDITOR",
+    "OPERATOR",
+    "STRANGER",
+    "People",
+    "delegated",
+    "observer_token",
+    "own",
+]
 
 OPERATOR, APPROVER, STRANGER = "proof-operator", "proof-approver", "proof-stranger"
+AUDITOR = "proof-auditor"
 _DELEGATES = (OPERATOR, APPROVER, STRANGER)
 _READ = (Scope.WORKFLOW_READ,)
 _ANSWER = (Scope.WORKFLOW_READ, Scope.GATE_READ, Scope.GATE_WRITE)
@@ -24,13 +34,14 @@ _VALID_S = 3600
 class People(msgspec.Struct, frozen=True):
     """The operator starts runs and is one of the approvers that policy names, the approver is the
     other one, the stranger may answer gates but none that names somebody, the forger shows a token
-    that the server never issued. The administrator brings workflow and policy."""
+    that the server never issued. The administrator brings workflow and policy, the auditor reads."""
 
     administrator: Client
     operator: Client
     approver: Client
     stranger: Client
     forger: Client
+    auditor: Client
 
 
 @contextmanager
@@ -46,6 +57,7 @@ def own(url: str, secret: str) -> Iterator[People]:
         token(APPROVER, _ANSWER),
         token(STRANGER, _ANSWER),
         _forged(_claims(APPROVER, _ANSWER)),
+        token(AUDITOR, _READ),
     ]
     with ExitStack() as stack:
         yield People(*(stack.enter_context(Client(url, token)) for token in tokens))
@@ -58,6 +70,7 @@ def delegated(url: str, token: str, tenant: str | None) -> Iterator[People]:
     with ExitStack() as stack:
         several = [Client(url, token, actor=a, tenant=tenant) for a in (None, *_DELEGATES)]
         several.append(Client(url, _forged(_claims(APPROVER, _ANSWER)), tenant=tenant))
+        several.append(Client(url, token, actor=AUDITOR, tenant=tenant))
         yield People(*map(stack.enter_context, several))
 
 

@@ -5,8 +5,18 @@ from typing import Any
 import msgspec
 
 from .hashing import canonical
+from .packing import Pack
 
-__all__ = ["Attack", "Case", "Expected", "Finding", "Json", "Sighting", "Transcript", "event_bytes"]
+__all__ = [
+    "Attack",
+    "Case",
+    "Expected",
+    "Finding",
+    "Json",
+    "Sighting",
+    "Transcript",
+    "event_bytes",
+]
 
 Json = dict[str, Any]
 
@@ -40,6 +50,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     shapes as they came over HTTP; of `effects` there is one for each request that the effect
     service took for this run.
 
+    `pack` is the run's evidence pack, None where there is none.
+
     `live` are the log entries as the event stream told them, `logs` as they were read afterwards.
     `effects_at_pause` is how many effects there were just before people approved, None where
     nobody was asked. `log` is the name of the ledger's log and `bodies` the stored bytes of the
@@ -61,6 +73,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     attacks: list[Attack] = []
     log: str | None = None
     bodies: list[bytes] | None = None
+    pack: Pack | None = None
 
     @property
     def run_id(self) -> str:

@@ -23,6 +23,9 @@ from .reading import require_run
 __all__ = ["Evidence", "Pack"]
 
 
+_ATTEMPTS = 20
+
+
 class Pack(msgspec.Struct, frozen=True):
     """A finished pack in a temporary file, which is gone when it is closed."""
 
@@ -83,8 +86,6 @@ class Evidence:
     ) -> Pack:
         if sensitive:
             call.caller.require(Scope.ADMIN)
-        ledger = self._parts.ledger
-        await self._signer.covering(await ledger.read(tree_size))
         request = PackRequest(
             run_ids=tuple(run_ids), tenant=call.tenant, payloads=payloads, sensitive=sensitive
         )
@@ -92,13 +93,26 @@ class Evidence:
         signer = PackSigner(key=key.signing, vkey=key.verifier)
         file = tempfile.TemporaryFile(prefix="fedcore-pack-")  # noqa: SIM115 (the caller closes it)
         try:
-            summary = await ledger.read(_build, request, signer, file)
+            summary = await self._built(request, signer, file)
             await self._remember(call.tenant, summary)
         except BaseException:
             file.close()
             raise
         file.seek(0)
         return Pack(summary, file)
+
+    async def _built(self, request: PackRequest, signer: PackSigner, file: BinaryIO) -> PackSummary:
+        """A run that is under way may go on between the signing and the reading: then once more."""
+        for _ in range(_ATTEMPTS):
+            await self._signer.covering(await self._parts.ledger.read(tree_size))
+            try:
+                return await self._parts.ledger.read(_build, request, signer, file)
+            except Conflict as e:
+                if e.error_code != "checkpoint_pending":
+                    raise
+        raise Conflict(
+            "The run goes on faster than it can be signed; ask again.", code="checkpoint_pending"
+        )
 
     async def _remember(self, tenant: str, summary: PackSummary) -> None:
         now = self._parts.clock()

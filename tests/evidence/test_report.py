@@ -1,0 +1,378 @@
+"""The report tells a person what happened, and is never more than a text about it."""
+
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core_helpers import (
+    Clock,
+    approve,
+    begin,
+    core,
+    flag,
+    forbid,
+    gate,
+    open_gates,
+    py,
+    until,
+)
+from tests.core_steps import new_stage
+from tests.evidence.packs_helpers import bench, built, long_run
+
+from federation_core.errors import Forbidden
+from federation_core.evidence.markdown import plain, quoted, table
+from federation_core.evidence.report_run import run_lines
+from federation_core.evidence.retelling import Told, lasted, moment, seconds_between
+from federation_core.evidence.scan import RunScan
+from federation_core.evidence.story import MOST_EVENTFUL, MOST_GATES, MOST_REFUSALS
+from federation_core.evidence.telling import tell
+from federation_core.service import (
+    AnswerGateRequest,
+    BypassRequest,
+    ChangeStatusRequest,
+    CreateRunRequest,
+    RecordStepRequest,
+    RequestGateRequest,
+)
+from federation_core.spine import events as e
+from federation_core.spine.actor import Actor
+
+AT = "2026-11-23T12:00:00.000000Z"
+HOSTILE = [
+    "# a heading",
+    "a\n\n# a heading",
+    "a\r\n| a | row |",
+    "| a | row |",
+    "a \\| b \\",
+    "`` ` ``` a",
+    "[a link](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "https://evil.example and www.evil.example and me@evil.example",
+    "<script>alert(1)</script><!--",
+    "&lt;b&gt; &#96;",
+    "**bold** _it_ ~~no~~ $x$",
+    "```\n# out of the fence\n```",
+    "~~~\nout",
+    "\u202egnp.exe\u2066\u200b\ufeff\x00\x1b[31m\x7f\u2028# a heading",
+    "1. a list",
+    "---",
+    "@somebody #1",
+    " ",
+    "\ud800",
+    "x" * 10_000,
+]
+
+
+_REORDERS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+@pytest.fixture(autouse=True)
+def _stage() -> None:
+    new_stage()
+
+
+@given(st.text() | st.sampled_from(HOSTILE), st.integers(2, 50))
+def test_what_is_quoted_stays_one_code_span(text: str, limit: int) -> None:
+    span = quoted(text, limit)
+    if span == "–":
+        assert not plain(text)
+        return
+    assert re.fullmatch(r"`[^`|\n\r]+`", span)
+    inner = span[1:-1]
+    assert len(inner) <= limit
+    assert inner == plain(inner, limit)
+    assert inner.strip() == inner
+    inner.encode()
+    for char in inner:
+        assert unicodedata.category(char) not in {"Cc", "Cs", "Zl", "Zp"}, ascii(char)
+        assert unicodedata.bidirectional(char) not in _REORDERS, ascii(char)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("plain words", "`plain words`"),
+        ("a`b|c", "`a'b¦c`"),
+        ("a\n\tb", "`a b`"),
+        ("a\u202eb\x00", "`a�b�`"),
+        ("é 漢 🙂 - a\\b", "`é 漢 🙂 - a\\b`"),
+        ("", "–"),
+        (None, "–"),
+        (7, "`7`"),
+        ("abcdef", "`abcd…`"),
+    ],
+)
+def test_quoted(text: object, told: str) -> None:
+    limit = 5 if text == "abcdef" else 120
+    assert quoted(text, limit) == told
+
+
+def test_a_table_has_as_many_cells_as_it_has_columns() -> None:
+    lines = list(table(("a", "b"), [(quoted(text), 1) for text in HOSTILE]))
+    assert len(lines) == len(HOSTILE) + 3
+    assert {line.count("|") for line in lines[:-1]} == {3}
+
+
+def skeleton(report: str) -> list[str]:
+    """The structure of a Markdown text: its lines without what is quoted in them."""
+    inside, found = False, []
+    for line in report.split("\n"):
+        if line.strip().startswith("```"):
+            inside = not inside
+        found.append("fenced" if inside else re.sub(r"`[^`]*`", "quoted", line))
+    assert not inside
+    return found
+
+
+def headings(report: str) -> list[str]:
+    return [line for line in skeleton(report) if line.startswith("#")]
+
+
+async def external(folder: Path, words: str) -> str:
+    """The report of a client's run in which every text of the client's is `words`."""
+    async with core(folder, flag("risk", "context.input has risk"), clock=Clock()) as fc:
+        alice = fc.call("alice")
+        request = CreateRunRequest(workflow_id="outside", workflow_version=words, tags=[words])
+        run_id = (await fc.runs.create(alice, request)).run.run_id
+        await fc.runs.change_status(alice, run_id, _change("running"))
+        for status in ("running", "failed"):
+            step = RecordStepRequest(
+                step_id="one", status=status, input={}, error={"type": words, "message": words}
+            )
+            await fc.steps.record(alice, run_id, step)
+        asked = RequestGateRequest(step_id="one", gate_name=words, description=words)
+        answer = await fc.gates.request(alice, run_id, asked)
+        refuse = AnswerGateRequest(status="rejected", rejection_reason=words)
+        await fc.gates.answer(fc.call("bob"), run_id, answer.gate_id, refuse)
+        return (await built(fc, run_id)).report
+
+
+def _change(status: Any) -> ChangeStatusRequest:
+    return ChangeStatusRequest(status=status)
+
+
+@pytest.mark.parametrize("words", HOSTILE[:-3], ids=range(len(HOSTILE) - 3))
+async def test_nothing_from_outside_becomes_part_of_the_report(tmp_path: Path, words: str) -> None:
+    harmless = await external(tmp_path / "a", "harmless")
+    hostile = await external(tmp_path / "b", words)
+    assert headings(hostile) == headings(harmless)
+    told, meant = skeleton(hostile), skeleton(harmless)
+    assert len(told) == len(meant)
+    for line, expected in zip(told, meant, strict=True):
+        assert line.count("|") == expected.count("|")
+        assert not re.search(r"[<>\[\]]|evil|https?:", line)
+
+
+async def test_a_person_finds_what_happened(tmp_path: Path) -> None:
+    rules = (
+        flag("large", 'context.input.name == "pay"', approvers="role:finance", quorum=2),
+        forbid("never", 'context.input.name == "wipe"'),
+    )
+    async with core(tmp_path, *rules, clock=Clock()) as fc:
+        run_id = await begin(fc, py("look"), py("pay"), py("wipe"))
+        [asked] = await open_gates(fc, run_id)
+        with pytest.raises(Forbidden):
+            await approve(fc, asked, "mallory")
+        await approve(fc, asked, "ann", roles=["finance"])
+        await approve(fc, asked, "ben", roles=["finance", "other"])
+        await until(fc, run_id)
+        report = (await built(fc, run_id)).report
+    assert headings(report) == [
+        "# Evidence report",
+        "## Summary",
+        "## What happened",
+        "## Steps",
+        "## Gates: who was asked, and what they answered",
+        "## What was refused",
+        "## Policies that decided",
+        "## Values that are not in this pack",
+        "## What stands behind it",
+        "## How to verify",
+    ]
+    for line in (
+        "| started by | `starter` |",
+        "| outcome | **failed** (`policy_denied`): ",
+        "| steps | 3: 2 completed, 1 denied |",
+        "| answers at gates | 2: 2 approved |",
+        "| attempts refused | 1 |",
+        "⚑ policy flags step pay [large]: people must approve",
+        "✓ ann approves gate pay: large",
+        "✗ refused: mallory attempted gate.resolve",
+        "✗ policy denies step wipe [never]",
+        "| flag → allow (`large`): `large forbids it` | `ann`, `ben` |",
+        "| `wipe` | `ACT` | denied | – | – | deny (`never`): `never forbids it` | – |",
+        "| 2 different people of: `role:finance` |",
+        "| `pay: large` | `ann` | `finance` | **approved** | – |",
+        "| `mallory` | `gate.resolve` | `not_an_approver` |",
+        "**It proves nothing by itself**",
+        "**No witness has cosigned it**",
+        "python3 verify.py pack.zip --trust trust.txt",
+    ):
+        assert line in report, line
+
+
+async def test_an_emergency_and_an_expiry_are_told_of(tmp_path: Path) -> None:
+    clock = Clock()
+    async with core(tmp_path, clock=clock) as fc:
+        steps = gate("ask", "boss", expires="1h"), py("last")
+        run_id = await begin(fc, *steps)
+        [asked] = await open_gates(fc, run_id)
+        bypass = BypassRequest(reason="the house is on fire")
+        await fc.gates.bypass(fc.call("chief"), run_id, asked.gate_id, bypass)
+        await until(fc, run_id)
+        report = (await built(fc, run_id)).report
+        late = await begin(fc, *steps, version="2.0.0")
+        await open_gates(fc, late)
+        clock.forward(3601)
+        fc._parts.engine.wake(late)
+        await until(fc, late)
+        expired = (await built(fc, late)).report
+    assert "! chief bypasses gate ask in an emergency" in report
+    assert "| `chief` | – | **emergency bypass** | `the house is on fire` |" in report
+    assert "✗ gate ask expired: nobody answered in time" in expired
+    assert "| `ask` | `GATE` | waiting for people when the run ended |" in expired
+    assert "| answers at gates | 1: 1 expired |" in expired
+
+
+async def test_a_long_run_has_a_short_report(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await long_run(b.ledger, "r", 500, tags=("<b>", "|"), actor=Actor("al", via="gate|way"))
+        report = (await b.pack("r")).report
+    assert "| steps | 500: 500 completed |" in report
+    assert "500 uneventful steps are left out: allowed, begun once, completed." in report
+    assert "What happened" not in report
+    assert "`al` via `gate¦way`" in report
+    assert len(report) < 6_000
+
+
+async def test_many_runs_are_told_of_in_one_line_each(tmp_path: Path) -> None:
+    names = [f"r{n:03}" for n in range(60)]
+    async with bench(tmp_path) as b:
+        for name in names:
+            await long_run(b.ledger, name, 1)
+        report = (await b.pack(*names)).report
+    assert headings(report)[:4] == [
+        "# Evidence report",
+        "## The 60 runs",
+        "## Run quoted",
+        "### Summary",
+    ]
+    assert headings(report).count("## Run quoted") == 50
+    assert "The first 50 are told of below." in report
+    assert all(f"| `{name}` |" in report for name in names)
+
+
+def happened(*data: e.RunEventData) -> Iterator[Told]:
+    born = e.RunCreated(
+        run_id="r",
+        workflow_id="w",
+        workflow_version="1",
+        execution="external",
+        policy_mode="loose",
+        input_hash="a",
+        metadata_hash="b",
+        correlation_id="c",
+    )
+    for one in (born, *data):
+        yield Told(AT, "t", "alice", None, one)
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_name_becomes_part_of_the_report(words: str) -> None:
+    """Names that the server would refuse, too: the events of an older one may have them."""
+    told, meant = skeleton(names_told(words)), skeleton(names_told("harmless"))
+    assert len(told) == len(meant)
+    for line, expected in zip(told, meant, strict=True):
+        assert line.count("|") == expected.count("|")
+        assert line.startswith("#") == expected.startswith("#")
+        assert not re.search(r"[<>\[\]]|evil|https?:", line)
+
+
+def names_told(words: str) -> str:
+    answer: dict[str, Any] = {"gate_id": "g", "gate_name": words, "receipt": {}, "receipt_hash": ""}
+    data: list[e.RunEventData] = [
+        decision(words, "flag"),
+        e.GateRequested(
+            gate_id="g",
+            step_id=words,
+            gate_type="policy_check",
+            gate_name=words,
+            required_approvers=(words, f"role:{words}"),
+            action=words,
+            covers=(words,),
+        ),
+        e.GateBypassed(reason=words, **answer),
+        decision(words, "deny"),
+        e.StepSkipped(step_id=f"other {words}", reason=words),
+        e.AttemptRefused(attempted=words, refusal_code=words, reason=words),
+    ]
+    story = tell(msgspec.structs.replace(t, actor=words, via=words) for t in happened(*data))
+    scan = RunScan("run:r", array("q"), run_id="r")
+    return "\n".join(run_lines(scan, story, depth=2))
+
+
+def decision(words: str, effect: Literal["flag", "deny"]) -> e.PolicyEvaluated:
+    return e.PolicyEvaluated(
+        action="step.act",
+        step_id=words,
+        step_type=words,
+        decision=effect,
+        reason=words,
+        policy_id=words,
+        policy_hash="h",
+        tier=words,
+        rules_triggered=(words, words),
+        request_hash="h",
+        duration_us=1,
+    )
+
+
+def skipped(count: int) -> list[e.RunEventData]:
+    return [e.StepSkipped(step_id=f"s{n}", reason="false") for n in range(count)]
+
+
+def test_lists_end_and_say_how_much_is_left_out() -> None:
+    gates = [
+        e.GateRequested(gate_id=f"g{n}", gate_type="human_approval", gate_name="g")
+        for n in range(MOST_GATES + 7)
+    ]
+    refused = [
+        e.AttemptRefused(attempted="a", refusal_code="b", reason="c")
+        for _ in range(MOST_REFUSALS + 3)
+    ]
+    story = tell(happened(*skipped(MOST_EVENTFUL + 50), *gates, *refused))
+    assert (len(story.steps), story.eventful_dropped) == (MOST_EVENTFUL, 50)
+    assert sum(story.by_status.values()) == story.steps_seen == MOST_EVENTFUL + 50
+    assert (len(story.gates), story.gates_seen) == (MOST_GATES, MOST_GATES + 7)
+    assert (len(story.refusals), story.refusals_seen) == (MOST_REFUSALS, MOST_REFUSALS + 3)
+    assert list(story.timeline.lines()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (None, "–"),
+        (0, "0 ms"),
+        (0.0034, "3 ms"),
+        (1.24, "1.2 s"),
+        (59.9, "59.9 s"),
+        (303, "5 min 3 s"),
+        (7_500, "2 h 5 min"),
+        (3 * 86_400 + 4 * 3_600, "3 d 4 h"),
+    ],
+)
+def test_lasted(seconds: float | None, told: str) -> None:
+    assert lasted(seconds) == told
+
+
+def test_times() -> None:
+    assert moment("2026-11-23T12:00:00.123456Z") == "2026-11-23 12:00:00.123"
+    assert moment(None) == "–"
+    assert seconds_between(AT, "2026-11-24T12:00:01.500000Z") == 86_401.5
