@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -202,9 +201,6 @@ async def test_the_verifier_in_the_pack_needs_nothing_else(tmp_path: Path) -> No
     assert done.stdout.startswith("VALID\n")
 
 
-@pytest.mark.skipif(
-    not all(map(shutil.which, ("bash", "jq", "openssl"))), reason="needs jq, openssl"
-)
 async def test_the_commands_of_the_report_do_what_it_says(tmp_path: Path) -> None:
     async with core(tmp_path / "data") as fc:
         run_id = await begin(fc, py("only"))

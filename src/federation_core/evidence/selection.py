@@ -3,14 +3,19 @@
 import msgspec
 from sqlalchemy import Connection, select
 
-from ..ledger.documents import RunDoc
 from ..ledger.schema import runs
 from ..spine.run import FINAL
 from ..spine.times import from_rfc3339, to_rfc3339
 
 __all__ = ["runs_for"]
 
-_doc = msgspec.json.Decoder(RunDoc)
+class _Facts(msgspec.Struct):
+    run_id: str
+    created_at: str
+    tags: tuple[str, ...]
+
+
+_facts = msgspec.json.Decoder(_Facts)
 
 
 def runs_for(c: Connection, tenant: str, *, tag: str | None, since: str | None) -> list[str]:
@@ -22,5 +27,5 @@ def runs_for(c: Connection, tenant: str, *, tag: str | None, since: str | None) 
         .where(runs.c.tenant == tenant, runs.c.status.in_(sorted(FINAL)))
         .order_by(runs.c.run_id)
     )
-    docs = map(_doc.decode, c.execute(query).scalars())
+    docs = map(_facts.decode, c.execute(query).scalars())
     return [d.run_id for d in docs if d.created_at >= after and (tag is None or tag in d.tags)]
