@@ -53,7 +53,7 @@ async def test_an_erased_run_input_is_not_taken_for_an_empty_one(
         await fc._engine.close()
         run_id = await start(fc, {"n": 1})
     erase(tmp_path, {"n": 1})
-    async with core(tmp_path, *policies) as fc:
+    async with core(tmp_path, *policies, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
     assert "was erased" in answer.run.error_details["message"]
@@ -73,7 +73,7 @@ async def test_a_needed_output_that_was_erased_fails_the_run(
         run_id = await begin(fc, py("a"), py("b", with_=with_), output=output)
         [asked] = await open_gates(fc, run_id)
     erase(tmp_path, {"did": "a"})
-    async with core(tmp_path, FLAG_B) as fc:
+    async with core(tmp_path, FLAG_B, audited=False) as fc:
         await approve(fc, asked)
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
@@ -95,7 +95,7 @@ async def test_an_erased_output_that_policy_looks_at_is_a_deny(
         stage.go("a may end")
         await closing
     erase(tmp_path, {"did": "a"})
-    async with core(tmp_path, LOOKS_BACK) as fc:
+    async with core(tmp_path, LOOKS_BACK, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
     assert states(answer) == {"a": "completed", "b": "denied"}
@@ -110,7 +110,7 @@ async def test_people_cannot_answer_what_policy_cannot_be_asked_about(
         run_id = await begin(fc, py("a"), gate("ask"), py("b"))
         [asked] = await open_gates(fc, run_id)
     erase(tmp_path, {"did": "a"})
-    async with core(tmp_path, LOOKS_BACK) as fc:
+    async with core(tmp_path, LOOKS_BACK, audited=False) as fc:
         with pytest.raises(Forbidden, match="was erased"):
             await approve(fc, asked)
         cancel = ChangeStatusRequest(status="cancelled")
@@ -130,7 +130,7 @@ async def test_an_erased_value_that_nobody_needs_is_not_missed(
         run_id = await begin(fc, py("a"), py("b"))
         [asked] = await open_gates(fc, run_id)
     erase(tmp_path, {"did": "a"})
-    async with core(tmp_path, FLAG_B) as fc:
+    async with core(tmp_path, FLAG_B, audited=False) as fc:
         await approve(fc, asked)
         answer = await until(fc, run_id)
     assert answer.run.status == "completed"
@@ -146,7 +146,7 @@ async def test_a_step_whose_values_were_erased_is_not_run_again(
         await stage.seen("b began")
         await fc._engine.close(grace=0)
     erase(tmp_path, lost)
-    async with core(tmp_path) as fc:
+    async with core(tmp_path, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
     assert answer.logs[-2].details["error"]["type"] == "InputErased"
@@ -160,12 +160,12 @@ async def test_an_erased_answer_is_not_taken_for_a_no(tmp_path: Path, stage: Sta
         run_id = await begin(fc, py("a", "hold"), py("b"))
         await stage.seen("a began")
         await fc._engine.close(grace=0)
-    async with core(tmp_path) as fc:
+    async with core(tmp_path, audited=False) as fc:
         [asked] = await open_gates(fc, run_id)
         await fc._engine.close()
         await resume(fc, asked, said)
     erase(tmp_path, said)
-    async with core(tmp_path) as fc:
+    async with core(tmp_path, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
     assert "nobody knows what was said" in answer.run.error_details["message"]
@@ -181,7 +181,7 @@ async def test_an_erased_input_of_a_gate_is_not_taken_for_none(
         await fc._engine.close()
         await resume(fc, asked, {"limit": 5})
     erase(tmp_path, {"limit": 5})
-    async with core(tmp_path) as fc:
+    async with core(tmp_path, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
     assert stage.effects == []

@@ -113,6 +113,7 @@ class Keyring:
     async def _record(self, new: LogKey, actor: Actor, reason: str) -> None:
         while True:
             head = await self._ledger.read(queries.head, _STREAM)
+            last_at = await self._ledger.read(queries.last_at, _STREAM)
             event = seal(
                 log=self._ledger.log,
                 stream=_STREAM,
@@ -121,7 +122,7 @@ class Keyring:
                 code="FC-KEY-001",
                 data=rotation_data(self.key, new, reason),
                 actor=actor,
-                at=self._clock(),
+                at=max(self._clock(), last_at),
             )
             try:
                 await self._ledger.append(Append(_STREAM, self._tenant, head, [event]))

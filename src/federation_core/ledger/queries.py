@@ -5,6 +5,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from ..spine.envelope import Head
+from ..spine.times import from_rfc3339
 from .append import Answer, Payload
 from .documents import GateDoc, RunDoc, StepDoc, WorkflowDoc
 from .schema import (
@@ -28,6 +29,7 @@ __all__ = [
     "due_runs",
     "gates_of",
     "head",
+    "last_at",
     "list_runs",
     "newest_workflow",
     "object_text",
@@ -73,6 +75,14 @@ def head(c: Connection, stream: str) -> Head:
         select(streams.c.next_seq, streams.c.head).where(streams.c.stream == stream)
     ).first()
     return Head() if row is None else Head(row.next_seq, row.head)
+
+
+def last_at(c: Connection, stream: str) -> int:
+    """When the last event of a stream was, in microseconds; 0 where there is none. An event is
+    never older than the one before it, also where a clock was set back."""
+    query = select(events.c.body).where(events.c.stream == stream)
+    body = c.execute(query.order_by(events.c.seq.desc()).limit(1)).scalar()
+    return 0 if body is None else from_rfc3339(msgspec.json.decode(body)["at"])
 
 
 def stream_tenant(c: Connection, stream: str) -> str | None:

@@ -48,6 +48,7 @@ async def append_record(
     its stream, base and events are filled in here."""
     while True:
         head: Head = await parts.ledger.read(queries.head, stream)
+        at = max(parts.clock(), await parts.ledger.read(queries.last_at, stream))
         events: list[Event] = []
         for code, data in records:
             event = seal(
@@ -58,7 +59,7 @@ async def append_record(
                 code=code,
                 data=data,
                 actor=actor,
-                at=parts.clock(),
+                at=at,
             )
             events.append(event)
         append = build(events)
