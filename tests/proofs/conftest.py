@@ -17,7 +17,10 @@ from federation_core import AnswerGateRequest, CreateRunRequest, FederationCore,
 from federation_core.proofs.at_rest import snapshot, with_bytes
 from federation_core.proofs.effects import EffectService
 from federation_core.proofs.given import MATERIAL, Given
-from federation_core.proofs.people import APPROVER, OPERATOR
+from federation_core.proofs.pack_judging import PackTrial, judge_packs
+from federation_core.proofs.packing import Pack, unpacked
+from federation_core.proofs.packs import Fetched
+from federation_core.proofs.people import APPROVER, AUDITOR, OPERATOR
 from federation_core.proofs.scenarios import CASES, WORKFLOW
 from federation_core.proofs.server import AUTHORIZATION
 from federation_core.proofs.transcript import Case, Sighting, Transcript
@@ -26,14 +29,29 @@ Honest = dict[str, Transcript]
 
 
 @pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
-    """Letter of the case → its true transcript, with the ledger's own bytes. Do not change it."""
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Honest, PackTrial]:
+    """The three tests, played and judged once."""
     folder = tmp_path_factory.mktemp("honest")
     with EffectService() as effects, _registry() as registry, pytest.MonkeyPatch.context() as env:
         env.setenv(AUTHORIZATION, "Bearer of nothing")
-        made = asyncio.run(_play(folder / "data", effects, registry))
+        fetched, made = asyncio.run(_play(folder / "data", effects, registry))
     intact = snapshot(folder / "data" / "fedcore.db", folder / "intact")
-    return {t.test: with_bytes(t, intact) for t in made}
+    told = [with_bytes(t, intact) for t in made]
+    trial, judged = judge_packs(fetched, told, folder / "packs")
+    return {t.test: t for t in judged}, trial
+
+
+@pytest.fixture(scope="session")
+def honest(played: tuple[Honest, PackTrial]) -> Honest:
+    """Letter of the case → its true transcript, with the ledger's own bytes and the evidence pack.
+    Do not change it."""
+    return played[0]
+
+
+@pytest.fixture(scope="session")
+def packs(played: tuple[Honest, PackTrial]) -> PackTrial:
+    """What came of the forged packs."""
+    return played[1]
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +60,9 @@ def intact(honest: Honest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(tmp_path_factory.getbasetemp().glob("honest*/intact"))
 
 
-async def _play(data: Path, effects: EffectService, registry: str) -> list[Transcript]:
+async def _play(
+    data: Path, effects: EffectService, registry: str
+) -> tuple[Fetched, list[Transcript]]:
     given = Given.read()
     allow = [effects.address, registry.removeprefix("http://")]
     async with FederationCore.open(data, policy_dir=MATERIAL / "policy", http_allow=allow) as core:
@@ -53,7 +73,25 @@ async def _play(data: Path, effects: EffectService, registry: str) -> list[Trans
             "definition_hash": answer.artifact_hashes["definition.json"],
         }
         where = {"registry": registry, "effects": effects.url}
-        return [await _case(core, case, effects, where, facts) for case in CASES]
+        made: list[Transcript] = []
+        for case in CASES:
+            made.append(await _case(core, case, effects, where, facts))
+            if case.letter == "A":
+                seen = await core.log.checkpoint(core.call(AUDITOR))
+        fetched = Fetched(await core.log.trust(core.call(AUDITOR)), seen)
+        return fetched, [await _with_pack(core, fetched, t) for t in made]
+
+
+async def _with_pack(core: FederationCore, fetched: Fetched, t: Transcript) -> Transcript:
+    call = core.call(AUDITOR)
+    made = await core.evidence.pack(call, t.run_id, payloads=True, sensitive=False)
+    with made.file as file:
+        data = file.read()
+    pack = Pack(data=data, files=unpacked(data), told=made.summary.pack_hash)
+    if pack.checkpoint[1] != fetched.seen_size:
+        proof = await core.log.consistency(call, fetched.seen_size, pack.checkpoint[1])
+        pack = msgspec.structs.replace(pack, consistency=json.dumps(_plain(proof)))
+    return msgspec.structs.replace(t, pack=pack)
 
 
 async def _case(

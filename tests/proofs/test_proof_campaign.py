@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ import pytest
 from rich.console import Console
 
 from federation_core.errors import OperatorError
+from federation_core.evidence.verify import verify_pack
 from federation_core.identity import ALL_SCOPES, Claims, issue_token
 from federation_core.proofs import prove
 from federation_core.proofs.effects import EffectService
 from federation_core.proofs.given import MATERIAL
+from federation_core.proofs.pack_forging import PACK_FORGERIES
 from federation_core.proofs.server import OwnServer, own_server
 
 NAME = "PT-004_workflow_orchestration"
@@ -76,6 +79,8 @@ def test_it_proves_on_a_server_of_its_own(
     assert "**Verdict: PROVED.**" in proof.report
     _receipts_hold(proof.folder)
     _events_hold(proof.folder)
+    _packs_hold(proof)
+    assert "3 of 3 evidence packs VALID, witnesses: 0; 26 of 26 forged ones refused" in proof.said
     _committed(repository, out)
     _server_is_gone(proof.report)
 
@@ -102,6 +107,28 @@ def _events_hold(folder: Path) -> None:
     effects = (folder / "logs" / "effects.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["body"]["change"] for line in effects] == ["PT-004 A", "PT-004 B"]
     assert "listens on" in (folder / "logs" / "server.log").read_text("utf-8")
+
+
+def _packs_hold(proof: Proof) -> None:
+    """As an auditor would find who has the folder and nothing else."""
+    trust = (proof.folder / "trust.txt").read_text("utf-8")
+    seen = (proof.folder / "seen.checkpoint").read_bytes()
+    for name in ("happy_path", "policy_flag", "policy_deny"):
+        path, between = (proof.folder / f"{name}.{end}" for end in _KEPT)
+        consistency = between.read_bytes() if between.exists() else None
+        verdict = verify_pack(path, trust, seen=seen, consistency=consistency)
+        assert (verdict.verdict, verdict.witnesses) == ("VALID", ())
+        with zipfile.ZipFile(path) as file:
+            digest = hashlib.sha256(file.read("manifest.json")).hexdigest()
+        assert f"`{digest}` | {verdict.checkpoint['size']} events" in proof.report  # type: ignore[index]
+        assert f"../verify.py ../{name}.evidence.zip --trust ../trust.txt --run" in proof.report
+    told = (proof.folder / "forged_packs.jsonl").read_text("utf-8").splitlines()
+    assert len(told) == len(PACK_FORGERIES)
+    assert "**witnesses: 0.** Nobody but the server's key" in proof.report
+    assert "**WRONG**" not in proof.report
+
+
+_KEPT = ("evidence.zip", "consistency.json")
 
 
 def _committed(repository: Path, out: Path) -> None:
@@ -149,7 +176,7 @@ def test_a_policy_that_lets_too_much_through_is_found_out(tmp_path: Path) -> Non
         "B people-first: proof-operator approved gate",
     ):
         assert failure in proof.said or failure in proof.report
-    verdicts = {p.stem: p.read_text("utf-8").splitlines()[-1] for p in proof.folder.glob("*.txt")}
+    verdicts = {p.stem: p.read_text("utf-8").splitlines()[-1] for p in proof.folder.glob("*_*.txt")}
     assert verdicts == {
         "happy_path": "VERDICT: PROVED",
         "policy_flag": "VERDICT: NOT PROVED",
@@ -194,8 +221,9 @@ def test_it_proves_on_a_server_that_is_running_already(tmp_path: Path) -> None:
         again = Proof(tmp_path / "out", server.url, environ=environ)
         assert again.status == 0, again.said
         assert httpx.get(f"{server.url}/health", trust_env=False).is_success
-    assert "`event-hashes` was skipped" in proof.report
+    assert "was skipped" not in proof.report
     assert "proof-operator via console" in proof.report
+    _packs_hold(again)
     assert "cannot read the file" in proof.report
     assert not (proof.folder / "logs" / "server.log").exists()
 

@@ -9,7 +9,10 @@ import msgspec
 import pytest
 
 from federation_core.proofs.checks import CHECKS, check_transcript
+from federation_core.proofs.checks.pack import PACK
 from federation_core.proofs.forging import FORGERIES
+from federation_core.proofs.pack_forging import PACK_FORGERIES
+from federation_core.proofs.packing import Pack, Said
 from federation_core.proofs.scenarios import CASES
 from federation_core.proofs.transcript import Attack, Finding, Json, Sighting, Transcript
 
@@ -32,9 +35,11 @@ def test_the_truth_passes_every_check(honest: Honest, letter: str) -> None:
     assert {f.check for f in found} == {c.name for c in CHECKS}
 
 
-def test_without_the_logs_name_the_bytes_are_skipped_and_nothing_else(honest: Honest) -> None:
-    found = check_transcript(replaced(honest["A"], log=None, bodies=None), EXPECTED["A"])
-    assert [f.check for f in found if f.skipped] == ["event-hashes"]
+def test_without_a_pack_what_follows_from_it_is_skipped_and_nothing_else(honest: Honest) -> None:
+    bare = replaced(honest["A"], log=None, bodies=None, pack=None)
+    found = check_transcript(bare, EXPECTED["A"])
+    skipped = [f.check for f in found if f.skipped]
+    assert skipped == ["event-hashes", *(check.name for check in PACK)]
     assert all(f.held for f in found)
 
 
@@ -107,6 +112,41 @@ def moved(to: int, kind: str, **wanted: Any) -> Lie:
             e["seq"] = i
 
     return trail(change)
+
+
+def pack(change: Callable[[Pack], Pack]) -> Lie:
+    """Change the evidence pack."""
+
+    def lie(t: Transcript) -> Transcript:
+        assert t.pack is not None
+        return replaced(t, pack=change(t.pack))
+
+    return lie
+
+
+def pack_with(**fields: Any) -> Lie:
+    return pack(lambda p: msgspec.structs.replace(p, **fields))
+
+
+def pack_file(path: str, content: bytes | None) -> Lie:
+    """One of its files is another; None takes it out."""
+
+    def change(p: Pack) -> Pack:
+        files = {name: data for name, data in p.files.items() if name != path}
+        more = {} if content is None else {path: content}
+        return msgspec.structs.replace(p, files=files | more)
+
+    return pack(change)
+
+
+def pack_verdict(**members: Any) -> Lie:
+    return pack(lambda p: msgspec.structs.replace(p, verdict=(p.verdict or {}) | members))
+
+
+def other_events(p: Pack) -> Pack:
+    """The same events without the last."""
+    lines = b"".join(line + b"\n" for line in p.events[:-1])
+    return msgspec.structs.replace(p, files=p.files | {p.event_file: lines})
 
 
 LIES: list[tuple[str, str, str, Lie]] = [
@@ -399,6 +439,28 @@ LIES: list[tuple[str, str, str, Lie]] = [
         "one that is not on record",
         lambda t: replaced(t, attacks=[refused_attack(403, "x", (403, "x"))]),
     ),
+    # pack-*
+    ("A", "pack-valid", "the verifier was not asked", pack_with(said=None, verdict=None)),
+    ("A", "pack-valid", "it ended otherwise", pack_with(said=Said([], 1, "VALID\n"))),
+    ("A", "pack-valid", "it said otherwise", pack_with(said=Said([], 0, "INVALID\n"))),
+    ("A", "pack-valid", "another verdict", pack_verdict(verdict="VALID_WITH_REDACTIONS")),
+    ("A", "pack-valid", "a verdict on another run", pack_verdict(run_ids=["x"])),
+    ("A", "pack-valid", "a verdict on another log", pack_verdict(log="x")),
+    ("A", "pack-valid", "a verdict on another root", pack_verdict(checkpoint={"size": 1})),
+    ("A", "pack-verifier", "another verifier", pack_file("verify.py", b"print('VALID')\n")),
+    ("A", "pack-verifier", "no verifier", pack_file("verify.py", None)),
+    ("A", "pack-hash", "another manifest", pack_file("manifest.json", b"{}")),
+    ("A", "pack-hash", "the server told none", pack_with(told=None)),
+    ("A", "pack-is-trail", "an event missing", pack(other_events)),
+    ("A", "pack-is-trail", "an entry changed", details("FC-POLICY-001", reason="fine")),
+    ("A", "pack-is-trail", "another ledger", field("bodies", lambda b: b.append(b.pop() + b" "))),
+    (
+        "A",
+        "pack-is-trail",
+        "another receipt",
+        pack_file("receipt.dsse.json", b'{"payload":"e30="}'),
+    ),
+    ("A", "pack-is-trail", "no receipt", pack_file("receipt.dsse.json", None)),
 ]
 
 
@@ -420,8 +482,11 @@ def test_every_check_and_forgery_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "proofs.md").read_text("utf-8")
     for check in CHECKS:
         assert f"| `{check.name}` | {check.claim} |" in page
+    told = " ".join(page.split())
     for forgery in FORGERIES:
-        assert forgery.what in " ".join(page.split())
+        assert forgery.what in told
+    for _, code in {f.wanted for f in PACK_FORGERIES}:
+        assert code is None or f"`{code}`" in told
 
 
 def test_the_truth_is_left_alone(honest: Honest) -> None:

@@ -10,8 +10,10 @@ from federation_core.proofs import tampering
 from federation_core.proofs.at_rest import copy, flip_byte, opened
 from federation_core.proofs.checks import check_transcript
 from federation_core.proofs.forging import FORGERIES, Forgery, resealed
+from federation_core.proofs.pack_judging import PackTrial
 from federation_core.proofs.scenarios import CASES
 from federation_core.proofs.tampering import (
+    Seen,
     Tampering,
     tamper_ledger,
     tamper_receipt,
@@ -77,12 +79,17 @@ def test_flipping_a_byte_twice_is_nothing(at: int) -> None:
     assert flip_byte(flip_byte(b"abc", at), at) == b"abc"
 
 
-def test_copies_of_a_ledger(honest: Honest, intact: Path, tmp_path: Path) -> None:
-    control, *damaged = tamper_ledger(honest["C"], intact, tmp_path)
-    assert control.held, control.answer
-    assert not control.refused
+def test_copies_of_a_ledger(honest: Honest, packs: PackTrial, intact: Path, tmp_path: Path) -> None:
+    backup = copy(intact, tmp_path / "backup")
+    with opened(backup) as db:
+        for table in ("events", "streams", "checkpoints", "tiles"):
+            db.execute(f"DELETE FROM {table}")
+    seen = Seen(packs.fetched.seen, backup)
+    control, held_against, old, *damaged = tamper_ledger(honest["C"], intact, tmp_path, seen)
+    assert _wrong([control, held_against, old, *damaged]) == []
+    assert [t.refused for t in (control, held_against, old)] == [False, False, True]
+    assert "rolled back" in old.answer
     assert len(damaged) == 3
-    assert _wrong(damaged) == []
     stream = f"stream run:{honest['C'].run_id}"
     assert all(stream in t.answer for t in damaged)
 
@@ -91,7 +98,9 @@ def test_a_ledger_that_was_broken_before_is_no_control(intact: Path, tmp_path: P
     broken = copy(intact, tmp_path / "broken")
     with opened(broken) as db:
         db.execute("DELETE FROM events WHERE position = 0")
-    assert not tampering._verify(broken, None).held
+    control = tampering._verify(broken, tampering._Damage("nothing"), None)
+    assert control.refused
+    assert not control.held
 
 
 def _wrong(tamperings: Iterable[Tampering]) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from .. import __version__
+from ..client import Client
 from ..errors import FederationError
 from .at_rest import snapshot, with_bytes
 from .checks import check_transcript
@@ -18,13 +19,15 @@ from .effects import now
 from .files import REPORT, write_files
 from .given import MATERIAL, Given
 from .narration import Narration
+from .pack_judging import PackTrial, judge_packs
+from .packs import Fetched, fetch
 from .report import report_lines
 from .repository import plan, source_revision
 from .result import Facts, Result, Trial
 from .scenarios import CASES, Stage, perform
 from .summary import conclude, introduce
-from .tampering import Tampering, tamper_ledger, tamper_receipt, tamper_transcripts
-from .transcript import Json
+from .tampering import Seen, Tampering, tamper_ledger, tamper_receipt, tamper_transcripts
+from .transcript import Json, Transcript
 from .venue import Brought, Venue, require_token, venue
 
 __all__ = ["prove"]
@@ -78,22 +81,29 @@ class _Campaign:
         self._trials: list[Trial] = []
         self._tamperings: list[Tampering] = []
         self._effects: list[Json] = []
+        self._trouble: str | None = None
+        self._seen: str | None = None
+        self._backup: Path | None = None
+        self._fetched: Fetched | None = None
+        self._packs: PackTrial | None = None
 
     def run(self, url: str | None, environ: Mapping[str, str]) -> Result:
         """Never raises a `FederationError`: it is the trouble that the result tells of."""
-        trouble: str | None = None
         try:
             with venue(url, environ, self._work, self._given) as here:
                 self._play(here)
         except FederationError as e:
-            trouble = e.detail
-        return Result(self._facts(url), self._trials, self._tamperings, trouble)
+            self._trouble = e.detail
+        facts = self._facts(url)
+        return Result(facts, self._trials, self._tamperings, self._trouble, self._packs)
 
     def _play(self, here: Venue) -> None:
         self._here = here
         introduce(self._console, here.url, own=here.server is not None)
         self._brought = here.bring(self._given)
         stage = Stage(here, self._given, self._brought.definition_hash)
+        if here.server is not None:
+            self._backup = snapshot(here.server.database, self._work / "backup")
         for case in CASES:
             story = Narration()
             try:
@@ -103,25 +113,52 @@ class _Campaign:
             else:
                 self._trials.append(Trial(case, story.lines, transcript))
             self._effects = here.effects.of()
+            self._fetch(here.people.auditor, at_end=case is CASES[-1])
         self._judge(here)
+
+    def _fetch(self, auditor: Client, *, at_end: bool) -> None:
+        """What an auditor takes home: a checkpoint while runs are to come, the packs after them."""
+        try:
+            if self._seen is None:
+                self._seen = auditor.checkpoint()
+            if at_end and (played := self._played):
+                self._fetched, played = fetch(auditor, self._seen, played)
+                self._replace(played)
+        except FederationError as e:
+            self._trouble = f"The evidence cannot be fetched: {e.detail}"
+
+    @property
+    def _played(self) -> list[Transcript]:
+        return [trial.transcript for trial in self._trials if trial.transcript is not None]
+
+    def _replace(self, played: list[Transcript]) -> None:
+        """Put what became of the transcripts in their places."""
+        became = {t.test: t for t in played}
+        for i, trial in enumerate(self._trials):
+            if trial.case.letter in became:
+                new = became[trial.case.letter]
+                self._trials[i] = msgspec.structs.replace(trial, transcript=new)
 
     def _judge(self, here: Venue) -> None:
         intact: Path | None = None
         if here.server is not None:
             here.server.stop()
             intact = snapshot(here.server.database, self._work / "intact")
-        played = []
+            self._replace([with_bytes(t, intact) for t in self._played])
+        if self._fetched is not None:
+            folder = self._work / "packs"
+            self._packs, played = judge_packs(self._fetched, self._played, folder)
+            self._replace(played)
         for i, trial in enumerate(self._trials):
             if trial.transcript is not None:
-                t = with_bytes(trial.transcript, intact) if intact else trial.transcript
-                found = check_transcript(t, trial.case.expected)
-                self._trials[i] = msgspec.structs.replace(trial, transcript=t, findings=found)
-                played.append(t)
-        if played:
+                found = check_transcript(trial.transcript, trial.case.expected)
+                self._trials[i] = msgspec.structs.replace(trial, findings=found)
+        if played := self._played:
             self._tamperings += tamper_receipt(played[0], self._work)
             self._tamperings += tamper_transcripts(played)
-            if intact is not None:
-                self._tamperings += tamper_ledger(played[-1], intact, self._work)
+            if intact is not None and self._seen and self._backup:
+                seen = Seen(self._seen, self._backup)
+                self._tamperings += tamper_ledger(played[-1], intact, self._work, seen)
 
     @property
     def leftovers(self) -> tuple[Path, list[Json]]:

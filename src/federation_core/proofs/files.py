@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import OperatorError
 from .checks.receipts import receipted, workflow_receipt
 from .hashing import canonical, digest
+from .pack_judging import PackTrial
 from .result import NAME, Result, Trial
 from .transcript import Json, Transcript
 
@@ -31,6 +32,7 @@ def write_files(
         shutil.copytree(material, folder / "material")
         for trial in result.trials:
             _write_trial(trial, folder, result)
+        _write_packs(result.packs, folder)
         _write(folder / "logs" / "effects.jsonl", [json.dumps(e, sort_keys=True) for e in effects])
         if server_log.exists():
             shutil.copyfile(server_log, folder / "logs" / "server.log")
@@ -46,9 +48,33 @@ def _write_trial(trial: Trial, folder: Path, result: Result) -> None:
         return
     logs = folder / "logs"
     _write(logs / f"{case.name}.jsonl", [json.dumps(e, sort_keys=True) for e in t.logs])
-    if t.bodies is not None:
-        _write(logs / f"{case.name}.events.jsonl", [body.decode() for body in t.bodies])
+    bodies = t.pack.events if t.bodies is None and t.pack else t.bodies
+    if bodies is not None:
+        _write(logs / f"{case.name}.events.jsonl", [body.decode() for body in bodies])
+    if t.pack is not None:
+        (folder / f"{case.name}.evidence.zip").write_bytes(t.pack.data)
+        if t.pack.consistency is not None:
+            _write(folder / f"{case.name}.consistency.json", [t.pack.consistency])
     _write_receipts(t, folder / "receipts" / case.name)
+
+
+def _write_packs(packs: PackTrial | None, folder: Path) -> None:
+    """What the auditor fetched beside the packs, and the verdicts on the forged ones."""
+    if packs is None:
+        return
+    (folder / "trust.txt").write_text(packs.fetched.trust, "utf-8")
+    (folder / "seen.checkpoint").write_text(packs.fetched.seen, "utf-8")
+    told = (
+        {
+            "pack": a.test,
+            "changed": a.what,
+            "wanted": a.wanted,
+            "exit_status": a.status,
+            "verdict": a.verdict,
+        }
+        for a in packs.attacks
+    )
+    _write(folder / "forged_packs.jsonl", [json.dumps(one, sort_keys=True) for one in told])
 
 
 def _write_receipts(t: Transcript, folder: Path) -> None:
@@ -89,6 +115,10 @@ def _story(trial: Trial, result: Result) -> Iterator[str]:
     yield f"receipts          {len(receipted(t))}"
     yield f"workflow receipt  {t.run['workflow_receipt_hash']} as the run told it"
     yield f"                  {digest(workflow_receipt(t))} made anew"
+    if t.pack is not None:
+        _, size, root = t.pack.checkpoint
+        yield f"evidence pack     {t.pack.digest}"
+        yield f"checkpoint        over {size} events, root {root}"
     yield ""
     for finding in trial.findings:
         mark = "skip" if finding.skipped else "ok" if finding.held else "FAIL"

@@ -15,14 +15,11 @@ from .packing import Said
 __all__ = ["Fresh", "Judgement", "installed_verifier"]
 
 _TIME_S = 120
-_LOOK = """\
-import importlib.util, os, sys
-print("Python", sys.version.split()[0])
-print("folder:", os.listdir() or "empty")
-print("imports from:", *sys.path)
-for name in ("federation_core", "cryptography", "msgspec"):
-    print(name + ":", "there" if importlib.util.find_spec(name) else "not there")
-"""
+_NOT_THERE = ("federation_core", "cryptography", "msgspec")
+_LOOK = (
+    "import importlib.util as u, os, sys; print(sys.version, os.listdir(), *sys.path, "
+    f"*(f'{{n}}: {{u.find_spec(n)}}' for n in {_NOT_THERE}), sep='\\n')"
+)
 _MANY = """\
 import contextlib, io, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -72,6 +69,12 @@ class Fresh:
     def look(self) -> Said:
         """What is installed there."""
         return self._run(["-c", _LOOK])
+
+    @staticmethod
+    def is_bare(said: Said) -> bool:
+        """Whether, by what `look` said, nothing of this package is installed."""
+        lines = said.output.splitlines()
+        return said.status == 0 and all(f"{name}: None" in lines for name in _NOT_THERE)
 
     def verify(self, arguments: Sequence[str]) -> Said:
         """One process of its own, as an auditor would start it."""

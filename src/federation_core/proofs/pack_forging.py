@@ -19,7 +19,7 @@ from .forging import (
     resealed,
     started_by,
 )
-from .hashing import canonical
+from .hashing import canonical, leaf_hash
 from .packing import Files, Pack, packed, sealed
 from .packs import Fetched
 from .people import STRANGER
@@ -99,18 +99,19 @@ def _lines(change: Callable[[list[bytes]], list[bytes]]) -> Edit:
 
 
 def _relisted(pack: Pack, lines: Sequence[bytes]) -> Files:
-    """Index and proofs go with the lines that are left of the old ones."""
+    """Where there are fewer lines than before, index and proofs are those of what is left."""
     files = dict(pack.files)
     index: dict[str, list[int]] = msgspec.json.decode(files["index.json"])
-    [(stream, leaves)] = ((s, leaves) for s, leaves in index.items() if s.startswith("run:"))
-    old = dict(zip(pack.events, leaves, strict=True))
+    [stream] = [name for name in index if name.startswith("run:")]
+    leaves = index[stream]
     if len(lines) < len(leaves):
-        index[stream] = sorted(old[line] for line in lines)
-        if "log/proofs.json" in files:
-            proofs: dict[str, Any] = msgspec.json.decode(files["log/proofs.json"])
-            gone = {str(leaf) for leaf in set(leaves) - set(index[stream])}
-            kept = {leaf: path for leaf, path in proofs.items() if leaf not in gone}
-            files["log/proofs.json"] = canonical(kept)
+        old = dict(zip(pack.events, leaves, strict=True))
+        kept = [old[line] for line in lines if line in old]
+        index[stream] = kept if len(kept) == len(lines) else leaves[: len(lines)]
+        proofs: dict[str, Any] = msgspec.json.decode(files["log/proofs.json"])
+        for leaf in set(leaves) - set(index[stream]):
+            del proofs[str(leaf)]
+        files["log/proofs.json"] = canonical(proofs)
     files["index.json"] = canonical(index)
     files[pack.event_file] = b"".join(line + b"\n" for line in lines)
     return sealed(files)
@@ -213,9 +214,8 @@ def _rerooted(scene: Scene, test: str, lines: Sequence[bytes]) -> tuple[Files, T
     index: dict[str, list[int]] = msgspec.json.decode(files["index.json"])
     [stream] = [name for name in index if name.startswith("run:")]
     leaves = index[stream][: len(lines)]
-    known = {
-        leaf: bytes.fromhex(_leaf(line)) for leaf, line in zip(leaves, lines, strict=True)
-    }
+    hashes = [bytes.fromhex(leaf_hash(line)) for line in lines]
+    known = dict(zip(leaves, hashes, strict=True))
     tree = Tree(known, max(pack.checkpoint[1], scene.fetched.seen_size))
     files = {p: data for p, data in files.items() if not p.startswith(("log/", "events/log"))}
     files["index.json"] = canonical({stream: leaves})
@@ -298,3 +298,146 @@ def _other_run(scene: Scene, test: str) -> Forged:
 def _control(scene: Scene, test: str) -> Forged:
     run_id = scene.transcripts[test].run_id
     return Forged(packed(scene.files(test)), scene.fetched.trust, run_id)
+
+
+_INVALID, _UNTRUSTED, _INCOMPLETE = "INVALID", "UNTRUSTED", "INCOMPLETE"
+
+PACK_FORGERIES = (
+    *(
+        PackForgery(test, "nothing: unpacked, and packed again", ("VALID", None), _control)
+        for test in "ABC"
+    ),
+    PackForgery("B", "one byte of an event", (_INVALID, "FILE_DIGEST"), _with(_one_byte)),
+    PackForgery(
+        "B",
+        "one byte of an event; manifest made anew",
+        (_INVALID, "CHAIN_BROKEN"),
+        _with(_lines(_flipped)),
+    ),
+    PackForgery(
+        "B",
+        "an event dropped; index, proofs and manifest made anew",
+        (_INVALID, "CHAIN_GAP"),
+        _with(_lines(_dropped)),
+    ),
+    PackForgery(
+        "B",
+        "an event repeated; manifest made anew",
+        (_INVALID, "CHAIN_FORK"),
+        _with(_lines(_repeated)),
+    ),
+    PackForgery(
+        "B",
+        "two events exchanged; manifest made anew",
+        (_INVALID, "CHAIN_GAP"),
+        _with(_lines(_exchanged)),
+    ),
+    PackForgery(
+        "C",
+        "the deny of ACT told as allow; chain, receipts, index and manifest made anew",
+        (_INVALID, "ROOT_MISMATCH"),
+        _with(_anew(denied_to_allowed)),
+    ),
+    PackForgery(
+        "C",
+        "the same, and the tree made anew under the old signature",
+        (_INVALID, "BAD_SIGNATURE"),
+        _with(_old_signature(denied_to_allowed)),
+    ),
+    PackForgery(
+        "C",
+        "the same, and all signed with another key in the log's name",
+        (_INVALID, "UNKNOWN_KEY"),
+        _with(_signed(denied_to_allowed)),
+    ),
+    PackForgery(
+        "B",
+        "the approval put into the name of the run's starter; chain, receipts and manifest anew",
+        (_INVALID, "ROOT_MISMATCH"),
+        _with(_anew(approved_by_starter)),
+    ),
+    PackForgery(
+        "A", "the receipt is that of B", (_INVALID, "RECEIPT_MISMATCH"), _with(_receipt_of("B"))
+    ),
+    PackForgery(
+        "B", "the receipt is that of A", (_INVALID, "RECEIPT_MISMATCH"), _with(_receipt_of("A"))
+    ),
+    PackForgery(
+        "A",
+        "two payloads exchanged; manifest made anew",
+        (_INVALID, "PAYLOAD_MISMATCH"),
+        _with(_payloads_exchanged),
+    ),
+    PackForgery(
+        "A",
+        "a payload taken out; manifest made anew",
+        (_INCOMPLETE, "PAYLOAD_MISSING"),
+        _with(_payload_gone),
+    ),
+    PackForgery(
+        "C",
+        "the policy's text permits what it forbids; manifest made anew",
+        (_INVALID, "FILE_DIGEST"),
+        _with(_laxer_policy),
+    ),
+    PackForgery(
+        "C",
+        "the workflow has a laxer limit; manifest made anew",
+        (_INVALID, "FILE_DIGEST"),
+        _with(_laxer_workflow),
+    ),
+    PackForgery(
+        "A",
+        "the end of the run cut off, its receipt left; index, proofs and manifest made anew",
+        (_INVALID, "RECEIPT_MISMATCH"),
+        _with(_cut),
+    ),
+    PackForgery(
+        "A",
+        "the end of the run cut off with its receipt, as if the run had not ended",
+        (_INCOMPLETE, "FILE_MISSING"),
+        _with(_cut_clean),
+    ),
+    PackForgery(
+        "A", "a file added with the path ../verify.py", (_INVALID, "UNSAFE_PATH"), _with(_path_out)
+    ),
+    PackForgery("B", "the pack of A, given as that of B", (_INVALID, "ORIGIN"), _other_run),
+    PackForgery("A", "no trust file", (_UNTRUSTED, "NO_TRUST"), _no_trust),
+    PackForgery(
+        "A", "the trust file of another log", (_INVALID, "ORIGIN"), _trust_in("another.example/log")
+    ),
+    PackForgery(
+        "A", "a trust file with another key of this log", (_INVALID, "UNKNOWN_KEY"), _trust_in(None)
+    ),
+    PackForgery(
+        "A",
+        "key stolen: another starter, all made anew and signed with a trusted key",
+        ("VALID", None),
+        _believed(_other_starter),
+    ),
+    PackForgery(
+        "A",
+        "key stolen: the same, by an auditor who saw a checkpoint before",
+        (_INVALID, "INCONSISTENT"),
+        _believed_and_seen(_other_starter),
+    ),
+    PackForgery(
+        "A",
+        "key stolen: the decision about ACT removed, all made anew and signed",
+        (_INVALID, "STEP_WITHOUT_ALLOW"),
+        _believed(decision_removed),
+    ),
+    PackForgery(
+        "B",
+        "key stolen: approved by the run's starter, all made anew and signed",
+        (_INVALID, "MISSING_APPROVAL"),
+        _believed(approved_by_starter),
+    ),
+    PackForgery(
+        "C",
+        "key stolen: the deny of ACT told as allow, all made anew and signed",
+        (_INVALID, "ILLEGAL_TRANSITION"),
+        _believed(denied_to_allowed),
+    ),
+)
+"""In the order in which the report lists them."""

@@ -11,7 +11,7 @@ import msgspec
 from ..errors import OperatorError
 from .hashing import canonical, sha256
 
-__all__ = ["Files", "Pack", "Said", "packed", "sealed", "unpacked"]
+__all__ = ["Files", "Pack", "Said", "packed", "read_checkpoint", "sealed", "unpacked"]
 
 Files = dict[str, bytes]
 """Path → content."""
@@ -56,7 +56,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def event_file(self) -> str:
         """Raises `LookupError` where the pack has no run."""
-        return [path for path in self.files if path.startswith("events/run:")][0]
+        return sorted(path for path in self.files if path.startswith("events/run:"))[0]
 
     @property
     def log(self) -> str:
@@ -67,12 +67,6 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     def checkpoint(self) -> tuple[str, int, str]:
         """Origin, size and root (base64) of the checkpoint; nothing is verified here."""
         return read_checkpoint(self.files["log/checkpoint"].decode())
-
-    @property
-    def cosignatures(self) -> int:
-        """How many lines there are beneath the log's own; whose they are is not known here."""
-        note = self.files["log/checkpoint"].decode()
-        return note.partition("\n\n")[2].count("\n") - 1
 
 
 def read_checkpoint(note: str) -> tuple[str, int, str]:

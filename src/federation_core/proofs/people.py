@@ -34,7 +34,8 @@ _VALID_S = 3600
 class People(msgspec.Struct, frozen=True):
     """The operator starts runs and is one of the approvers that policy names, the approver is the
     other one, the stranger may answer gates but none that names somebody, the forger shows a token
-    that the server never issued. The administrator brings workflow and policy, the auditor reads."""
+    that the server never issued. The administrator brings workflow and policy; the auditor may only
+    read."""
 
     administrator: Client
     operator: Client

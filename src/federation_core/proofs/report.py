@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from .checks import CHECKS
 from .layers import layers
 from .markdown import table, text
-from .people import APPROVER, OPERATOR, STRANGER
+from .people import APPROVER, AUDITOR, OPERATOR, STRANGER
+from .report_packs import forged_packs, packs
 from .report_tail import limits, verify_yourself
 from .result import NAME, Result
 from .transcript import Finding
@@ -13,8 +14,9 @@ from .transcript import Finding
 __all__ = ["report_lines"]
 
 _PROVED = """\
-**Verdict: PROVED.** All three tests did what they must, every attack on the server was refused, and
-every changed copy of the record was found out."""
+**Verdict: PROVED.** All three tests did what they must, every attack on the server was refused, the
+evidence pack of each run is VALID, and every changed copy of the record was found out. Witnesses
+that stand behind the record beside the server itself: """
 _ROLES = """\
 The server decides, executes and records. The harness only asks for runs, watches them over HTTP,
 answers the gate, tries what must be refused, and checks everything anew with code that it does not
@@ -23,6 +25,7 @@ _PEOPLE = (
     (f"`{OPERATOR}`", "start runs; policy names it as an approver, though never of its own runs"),
     (f"`{APPROVER}`", "answer gates; policy names it as an approver"),
     (f"`{STRANGER}`", "answer gates, and is not named by policy"),
+    (f"`{AUDITOR}`", "read; takes the evidence away"),
 )
 _WORKFLOW = """\
 Each run asks the server's own registry what is installed (OBSERVE), works out the risk of a change
@@ -45,8 +48,10 @@ def report_lines(result: Result) -> Iterator[str]:
         return
     yield from _runs(result)
     yield from _checks(result)
+    yield from packs(result)
     yield from _attacks(result)
     yield from _tamperings(result)
+    yield from forged_packs(result)
     yield from layers(result.trials)
     yield from verify_yourself(result)
     yield from limits(result)
@@ -54,12 +59,18 @@ def report_lines(result: Result) -> Iterator[str]:
 
 def _verdict(result: Result) -> Iterator[str]:
     if result.held:
-        yield _PROVED
+        yield f"{_PROVED}{_witnesses(result)}."
     else:
         yield "**Verdict: NOT PROVED.** What did not hold:"
         yield ""
         yield from (f"- {text(line)}" for line in result.failures or ["the campaign is not whole"])
     yield ""
+
+
+def _witnesses(result: Result) -> int:
+    """The fewest that stand behind one of the packs."""
+    found = [t.transcript.pack for t in result.trials if t.transcript]
+    return min(len((pack.verdict or {}).get("witnesses", ())) for pack in found if pack)
 
 
 def _facts(result: Result) -> Iterator[str]:
@@ -153,8 +164,8 @@ def _attacks(result: Result) -> Iterator[str]:
     for trial in result.trials:
         taken = trial.transcript.effects_at_pause if trial.transcript else None
         if taken is not None:
-            yield f"After the attacks on the gate of {trial.case.letter}, just before it was"
-            yield f"approved, the service outside had taken {taken} of the run's requests."
+            yield f"After the attacks on the gate of {trial.case.letter}, just before the approval,"
+            yield f"the service outside had taken {taken} of the run's requests."
             yield ""
 
 

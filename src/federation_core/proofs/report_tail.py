@@ -6,6 +6,19 @@ from .result import NAME, Result
 
 __all__ = ["limits", "verify_yourself"]
 
+_PACKS = """\
+The evidence packs, each with the verifier in it. Take `trust.txt` from the operator by another way
+where you can, and keep `seen.checkpoint`; the evidence pack hash is that of `manifest.json`:
+
+```sh
+mkdir bare && cd bare
+unzip -p ../policy_flag.evidence.zip verify.py > ../verify.py
+unzip -p ../policy_flag.evidence.zip manifest.json | sha256sum
+python3 -I -S ../verify.py ../policy_flag.evidence.zip --trust ../trust.txt \\
+  --seen ../seen.checkpoint --consistency ../policy_flag.consistency.json
+cd ..
+```
+"""
 _RECEIPTS = """\
 The receipts, each file's bytes against the hash that the log told:
 
@@ -14,7 +27,7 @@ for test in receipts/*/; do (cd $test && sha256sum -c SHA256SUMS); done
 ```
 """
 _EVENTS = """\
-The events, in the ledger's own bytes, each linked to the one before it; what is printed are the
+The events, in the bytes that are hashed, each linked to the one before it; what is printed are the
 hashes of layer 3:
 
 ```sh
@@ -34,23 +47,31 @@ _FILES = """\
 | where | what |
 | --- | --- |
 | `happy_path.txt` `policy_flag.txt` `policy_deny.txt` | each test as it went |
+| `<test>.evidence.zip` | each run's evidence pack |
+| `trust.txt` `seen.checkpoint` | whom the auditor trusts, and the checkpoint seen after run A |
+| `<test>.consistency.json` | the proof between the checkpoint seen and the pack's, if they differ |
+| `forged_packs.jsonl` | each forged pack, what had to be said of it, and the whole verdict |
 | `receipts/<test>/` | every receipt, in order, and the workflow receipt made anew |
 | `logs/<test>.jsonl` | the audit trail as it came over HTTP |
+| `logs/<test>.events.jsonl` | the same events in the bytes that are hashed |
 | `logs/effects.jsonl` | every request that the service outside took |
 | `material/` | the workflow and the policy bundle |"""
 _OWN_FILES = """\
-| `logs/<test>.events.jsonl` | the same events, in the bytes that the ledger stores |
 | `logs/server.log` | what the server said |"""
 _OWN_LIMITS = """\
 - Other servers: this one was started by the harness, on this machine, and is gone. Its signing
   secret was the harness's, so that each actor could have a token of their own."""
 _FOREIGN_LIMITS = """\
-- The stored bytes of this server's ledger, and that a changed ledger is refused: over HTTP the
-  harness cannot read the file. `fedcore prove` without `--url` shows both."""
+- That a changed ledger of this server is refused: over HTTP the harness cannot read the file, and
+  the bytes of the events are those of the evidence packs. `fedcore prove` without `--url` shows
+  it."""
 _LIMITS = """\
 - Who an actor is: it shows what the server's tokens said.
-- That nobody rewrote the whole ledger before the harness first saw it. Whoever holds a receipt, or
-  the hash of a workflow receipt, finds out what was rewritten after it was given."""
+- That the trust file is the operator's: here it came from the same server as the packs. Get it by
+  another way.
+- That nobody with the key rewrote the ledger before the harness first saw it. Whoever holds a
+  checkpoint, a pack or a receipt finds out what was rewritten after it was given; witnesses do so
+  for everybody."""
 
 
 def verify_yourself(result: Result) -> Iterator[str]:
@@ -59,9 +80,10 @@ def verify_yourself(result: Result) -> Iterator[str]:
     yield ""
     yield f"In `{NAME}/`, with nothing of this project."
     yield ""
+    if result.packs is not None:
+        yield _PACKS
     yield _RECEIPTS
-    if result.facts.own:
-        yield _EVENTS
+    yield _EVENTS
     yield _FILES
     if result.facts.own:
         yield _OWN_FILES

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from .pack_judging import PackTrial
 from .tampering import Tampering
 from .transcript import Case, Finding, Transcript
 
@@ -47,20 +48,26 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`trouble` is what kept the campaign from its end, None where nothing did."""
+    """`trouble` is what kept the campaign from its end, None where nothing did; `packs` is None
+    where it did not come to the evidence packs."""
 
     facts: Facts
     trials: list[Trial]
     tamperings: list[Tampering]
     trouble: str | None = None
+    packs: PackTrial | None = None
 
     @property
     def held(self) -> bool:
-        """Whether everything was shown: all three tests, and that each change is refused."""
+        """Whether everything was shown: all three tests, their evidence packs, and that each change
+        is refused."""
         return (
             self.trouble is None
             and len(self.trials) == 3
             and all(trial.held for trial in self.trials)
+            and all(trial.transcript and trial.transcript.pack for trial in self.trials)
+            and self.packs is not None
+            and self.packs.held
             and bool(self.tamperings)
             and all(tampering.held for tampering in self.tamperings)
         )
@@ -82,4 +89,4 @@ class Result(msgspec.Struct, frozen=True):
             for t in self.tamperings
             if not t.held
         ]
-        return lines
+        return lines + (self.packs.failures if self.packs else [])

@@ -22,6 +22,7 @@ def conclude(console: Console, result: Result, report: Path, seconds: float) -> 
     """A line for each test, one for the changed copies, and the verdict."""
     for trial in result.trials:
         _print(console, f"  {trial.case.letter} ", _mark(trial.held), f" {_told(trial)}")
+    _packs(console, result)
     changed = [t for t in result.tamperings if t.wanted]
     if changed:
         mark = _mark(all(t.held for t in result.tamperings))
@@ -32,6 +33,23 @@ def conclude(console: Console, result: Result, report: Path, seconds: float) -> 
         _print(console, (f"    {line}", "red"))
     verdict = ("PROVED", "bold green") if result.held else ("NOT PROVED", "bold red")
     _print(console, verdict, f" in {seconds:.1f} s. Report: {report}")
+
+
+def _packs(console: Console, result: Result) -> None:
+    """The evidence packs, and the forged ones."""
+    if result.packs is None:
+        return
+    found = [t.transcript.pack for t in result.trials if t.transcript and t.transcript.pack]
+    verdicts = [pack.verdict or {} for pack in found]
+    valid = sum(v.get("verdict") == "VALID" for v in verdicts)
+    witnesses = min((len(v.get("witnesses", ())) for v in verdicts), default=0)
+    forged = [a for a in result.packs.attacks if not a.is_control]
+    refused = sum(a.held for a in forged)
+    told = (
+        f" {valid} of {len(found)} evidence packs VALID, witnesses: {witnesses}; "
+        f"{refused} of {len(forged)} forged ones refused"
+    )
+    _print(console, "  E ", _mark(valid == len(found) and result.packs.held), told)
 
 
 def _told(trial: Trial) -> str:

@@ -21,7 +21,7 @@ from .hashing import canonical, sha256
 from .scenarios import CASES
 from .transcript import Transcript
 
-__all__ = ["Tampering", "tamper_ledger", "tamper_receipt", "tamper_transcripts"]
+__all__ = ["Seen", "Tampering", "tamper_ledger", "tamper_receipt", "tamper_transcripts"]
 
 _VERIFY_S = 60
 _DIGITS = b'"input_hash":"'
@@ -76,29 +76,54 @@ def tamper_transcripts(transcripts: Iterable[Transcript]) -> Iterator[Tampering]
             yield Tampering(what, "the checks of this report", bool(wrong), f"{names}{first}")
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """A checkpoint that was fetched while the ledger grew, and a copy of the ledger from before."""
+
+    checkpoint: str
+    backup: Path
+
+
 class _Damage(msgspec.Struct, frozen=True):
-    """`do` changes the copy; `names` are members of the verifier's answer that must come out."""
+    """`do` changes the copy of `source`, which is the ledger as it is unless it is given; `names`
+    are members of the verifier's answer that must come out, none for the control. `is_seen` holds
+    it against the checkpoint, too."""
 
     what: str
-    do: Callable[[Connection], None]
-    names: dict[str, Any]
+    do: Callable[[Connection], None] = lambda _: None
+    names: dict[str, Any] = {}
+    source: Path | None = None
+    is_seen: bool = False
 
 
-def tamper_ledger(transcript: Transcript, intact: Path, folder: Path) -> list[Tampering]:
+def tamper_ledger(
+    transcript: Transcript, intact: Path, folder: Path, seen: Seen
+) -> list[Tampering]:
     """Copies of the ledger in `intact`, judged by `fedcore ledger verify`, which must also name
     the first event that is wrong."""
-    damages = [None, *_damages(transcript, intact)]
+    damages = [_Damage("nothing in the ledger"), *_seen(seen), *_damages(transcript, intact)]
+    note = folder / "seen.checkpoint"
+    note.write_text(seen.checkpoint, "utf-8")
 
     def judged(i: int) -> Tampering:
         damage = damages[i]
-        target = copy(intact, folder / f"ledger-{i}")
-        if damage is not None:
-            with opened(target) as db:
-                damage.do(db)
-        return _verify(target, damage)
+        target = copy(damage.source or intact, folder / f"ledger-{i}")
+        with opened(target) as db:
+            damage.do(db)
+        return _verify(target, damage, note if damage.is_seen else None)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(judged, range(len(damages))))
+
+
+def _seen(seen: Seen) -> list[_Damage]:
+    size = int(seen.checkpoint.split("\n")[1])
+    with opened(seen.backup) as db:
+        events = db.execute("SELECT count(*) FROM events").fetchone()[0]
+    back = f"the ledger put back to a copy from before the runs, of {events} events"
+    return [
+        _Damage(f"nothing in the ledger, held against the checkpoint seen at {size}", is_seen=True),
+        _Damage(back, names={"code": "INCONSISTENT"}, source=seen.backup, is_seen=True),
+    ]
 
 
 def _damages(transcript: Transcript, intact: Path) -> list[_Damage]:
@@ -148,22 +173,35 @@ def _run(db: Connection, statement: str, *values: Any) -> None:
     db.execute(statement, values)
 
 
-def _verify(data_dir: Path, damage: _Damage | None) -> Tampering:
+def _verify(data_dir: Path, damage: _Damage, note: Path | None) -> Tampering:
     command = [sys.executable, "-m", "federation_core", "ledger", "verify"]
     command += ["--data-dir", str(data_dir), "--json"]
+    command += ["--seen", str(note)] if note else []
     environ = {k: v for k, v in os.environ.items() if not k.startswith("FEDCORE_")}
     done = subprocess.run(  # noqa: S603 (our own program)
         command, env=environ, capture_output=True, timeout=_VERIFY_S, check=False
     )
     told = _json(done.stdout)
-    said = f"exit status {done.returncode}: {told.get('error') or 'the ledger verifies'}"
-    judge = "`fedcore ledger verify`"
-    if damage is None:
-        return Tampering("nothing in the ledger", judge, done.returncode != 0, said, wanted=False)
+    judge = f"`fedcore ledger verify{' --seen' if note else ''}`"
+    said = f"exit status {done.returncode}: "
+    if not damage.names:
+        is_refused = done.returncode != 0 or told.get("error") is not None
+        return Tampering(damage.what, judge, is_refused, said + _counted(told), wanted=False)
     where = ", ".join(f"{name} {told.get(name)}" for name in damage.names)
     named = all(told.get(name) == value for name, value in damage.names.items())
     refused = done.returncode in _BROKEN and named
-    return Tampering(damage.what, judge, refused, f"{said} ({where})")
+    why = told.get("error") or "the ledger verifies"
+    return Tampering(damage.what, judge, refused, f"{said}{why} ({where})")
+
+
+def _counted(told: dict[str, Any]) -> str:
+    """What the verifier says of a ledger that holds."""
+    if told.get("error") or "root" not in told:
+        return str(told.get("error") or "no verdict")
+    return (
+        f"the record holds: {told['events']} events with the root {told['root'][:16]}…, "
+        f"{told['checkpoints']} checkpoints, witnesses: {told['witnesses']}"
+    )
 
 
 def _json(data: bytes) -> dict[str, Any]:

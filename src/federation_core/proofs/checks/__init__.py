@@ -8,12 +8,13 @@ from ..transcript import Expected, Finding, Transcript
 from .base import Check, examine
 from .chain import CHAIN
 from .law import LAW
+from .pack import PACK
 from .receipts import RECEIPTS
 from .story import STORY
 
 __all__ = ["CHECKS", "Check", "check_transcript"]
 
-CHECKS: tuple[Check, ...] = (*STORY, *LAW, *RECEIPTS, *CHAIN)
+CHECKS: tuple[Check, ...] = (*STORY, *LAW, *RECEIPTS, *CHAIN, *PACK)
 
 
 def check_transcript(transcript: Transcript, expected: Expected) -> list[Finding]:

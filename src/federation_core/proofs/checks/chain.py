@@ -52,7 +52,7 @@ def _hashed(t: Transcript, _: Expected) -> Iterator[str]:
 def _no_log_name(t: Transcript) -> str | None:
     if t.log is not None:
         return None
-    return "the name of the server's log, which is part of each event, is not told over HTTP"
+    return "the name of the server's log, which is part of each event, is not known"
 
 
 def _told_twice(t: Transcript, _: Expected) -> Iterator[str]:
