@@ -9,6 +9,7 @@ from ..spine.times import from_rfc3339, to_rfc3339
 
 __all__ = ["runs_for"]
 
+
 class _Facts(msgspec.Struct):
     run_id: str
     created_at: str
