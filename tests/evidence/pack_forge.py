@@ -262,8 +262,8 @@ def payload_file(value: bytes, salt: bytes | None = None) -> tuple[str, bytes]:
 
 
 class Forge:
-    """A log in the making. `leaves` are its events in commit order, as plain values; whoever
-    changes them by hand calls `relink` for what follows from the change."""
+    """A log in the making. `leaves` are its events in commit order, as plain values; `tampered`
+    changes them, and what follows from the change."""
 
     def __init__(
         self,
@@ -483,7 +483,9 @@ class Forge:
             "log/checkpoint": self.checkpoint(size, *witnesses, signer=signer),
         }
         for stream, lines in bodies.items():
-            files[f"events/{stream}.jsonl"] = b"".join(line + b"\n" for line in lines)
+            files[f"events/{stream.replace('/', '%2F')}.jsonl"] = b"".join(
+                line + b"\n" for line in lines
+            )
         files |= self._proofs(sorted(i for found in indexes.values() for i in found), size, tiles)
         for run_id in ids:
             events = [json.loads(line) for line in bodies[f"run:{run_id}"]]

@@ -110,7 +110,7 @@ def _no_constant(name: str) -> NoReturn:
 
 _decode = json.JSONDecoder(
     parse_float=_no_fraction, parse_int=_whole, parse_constant=_no_constant
-).decode
+).raw_decode
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 """Equal to RFC 8785 where there are no fractions and keys are ASCII, which is checked."""
 
@@ -118,27 +118,27 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 def _read_json(data: bytes) -> Any:
     """The value of these bytes, which must be its RFC 8785 form."""
     try:
-        value = _decode(data.decode())
-        told = _encode(value).encode()
+        text = data.decode()
+        value, end = _decode(text)
+        if text == _encode(value):
+            return value
     except UnicodeDecodeError as e:
         raise Refusal("NOT_JSON", f"It is not UTF-8: {e.reason} at byte {e.start}.") from None
-    except UnicodeEncodeError:
-        raise Refusal("NOT_CANONICAL", "Text must not hold lone surrogates.") from None
     except RecursionError:
         raise Refusal("NOT_CANONICAL", "It is nested deeper than 32 levels.") from None
     except ValueError as e:
         raise Refusal("NOT_JSON", f"It is not JSON: {e}.") from None
-    if told != data:
-        raise Refusal("NOT_CANONICAL", "It is JSON, but not in its one canonical form.")
-    return value
+    if text[end:].strip():
+        raise Refusal("NOT_JSON", f"More follows after a JSON value of {end} characters.")
+    raise Refusal("NOT_CANONICAL", "It is JSON, but not in its one canonical form.")
 
 
 _good_keys: set[str] = set()
 _MAX_KEYS_KNOWN = 1_000
 
 
-def _check_profile(value: Any, level: int = 1) -> None:
-    """Keys and depth of an event, of which the other rules are checked while it is read."""
+def _check_profile(value: Any, level: int) -> None:
+    """Keys and depth of what an event holds; the other rules are checked while it is read."""
     if level > _MAX_LEVELS:
         raise Refusal("NOT_CANONICAL", "It is nested deeper than 32 levels.")
     if type(value) is dict:
@@ -683,12 +683,14 @@ def parse_event(body: bytes) -> Json:
         raise Refusal("UNKNOWN_VERSION", f"The event has version {version}; known here is 1.")
     if event.keys() != _MEMBERS or type(version) is not int:
         raise Refusal("NOT_CANONICAL", "An event has exactly the members that the page names.")
-    texts = all(type(event[name]) is str for name in _TEXTS)
-    via, seq = event["via"], event["seq"]
-    others = type(seq) is int and type(event["data"]) is dict and _is_instant(event["at"])
-    if not texts or not others or not (via is None or type(via) is str):
+    for name in _TEXTS:
+        if type(event[name]) is not str:
+            raise Refusal("NOT_CANONICAL", f"{name} must be text.")
+    via, data = event["via"], event["data"]
+    others = type(event["seq"]) is int and type(data) is dict and _is_instant(event["at"])
+    if not others or not (via is None or type(via) is str):
         raise Refusal("NOT_CANONICAL", "A member of the event is not of its type.")
-    _check_profile(event)
+    _check_profile(data, 2)
     return event
 
 
@@ -944,7 +946,7 @@ def _check_shape(code: str, data: Json) -> None:
         kind = kinds.get(name)
         if kind is None:
             raise _illegal(f"it has no member {name}")
-        if not _is_of(kind, value):
+        if type(value) is not kind and not _is_of(kind, value):
             raise _illegal(f"{name} is not what it must be")
         if name in optional and value == _LEFT_OUT[name]:
             raise _illegal(f"{name} says nothing, and is left out then")
@@ -953,9 +955,7 @@ def _check_shape(code: str, data: Json) -> None:
 def _is_of(kind: Kind, value: Any) -> bool:
     if isinstance(kind, frozenset):
         return type(value) is str and value in kind
-    if isinstance(kind, type):
-        return type(value) is kind
-    return kind(value)
+    return False if isinstance(kind, type) else kind(value)
 
 
 def _illegal(why: str) -> Refusal:
@@ -1750,6 +1750,28 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
         raise Refusal("LIMIT_EXCEEDED", f"Its {packed} bytes would become {size}.", name)
 
 
+_LOCAL = struct.Struct("<4s5H3L2H")
+"""Signature, version, flags, method, time, date, CRC-32, packed and full size, the lengths of the
+name and of what follows it. APPNOTE.TXT 4.3.7."""
+_NO_MORE = b"PK\5\6" + bytes(18)
+"""The end of a zip, as long as it is without a comment."""
+
+
+def _is_header_of(header: bytes, info: zipfile.ZipInfo, name_length: int) -> bool:
+    """Whether the header before a file tells what the list at the end of the zip does."""
+    if len(header) != _LOCAL.size:
+        return False
+    signature, _, flags, method, _, _, *rest, _ = _LOCAL.unpack(header)
+    crc, packed, size, length = rest
+    sizes = ((packed, info.compress_size), (size, info.file_size))
+    return (
+        signature == b"PK\3\4"
+        and (flags, method, crc) == (info.flag_bits, info.compress_type, info.CRC)
+        and all(one in (other, 0xFFFFFFFF) for one, other in sizes)
+        and length == name_length
+    )
+
+
 def _is_unsafe(name: str) -> bool:
     parts = name.split("/")
     odd = any(part in ("", ".", "..") for part in parts)
@@ -1777,6 +1799,25 @@ class _Archive:
             if info.filename in self.files:
                 raise Refusal("UNSAFE_PATH", "It stands in the pack twice.", info.filename)
             self.files[info.filename] = info
+        if self.is_zip:
+            self._check_bytes(file)
+
+    def _check_bytes(self, file: io.BufferedReader) -> None:
+        """The files stand one behind the other from the first byte on, and after their list there
+        is nothing: whatever tool reads the zip, from its front or its end, sees these files."""
+        at = 0
+        for info in sorted(self.files.values(), key=lambda info: info.header_offset):
+            file.seek(at)
+            header = file.read(_LOCAL.size)
+            name = info.filename.encode()
+            if info.header_offset != at or not _is_header_of(header, info, len(name)):
+                text = "Other bytes stand before it, or its own header tells something else."
+                raise Refusal("UNSAFE_PATH", text, info.filename)
+            at += _LOCAL.size + len(name) + _LOCAL.unpack(header)[-1] + info.compress_size
+        file.seek(-min(len(_NO_MORE), file.seek(0, io.SEEK_END)), io.SEEK_END)
+        end = file.read()
+        if at != self._zip.start_dir or end[:4] != _NO_MORE[:4] or self._zip.comment:
+            raise Refusal("UNSAFE_PATH", "The zip holds bytes that are of none of its files.")
 
     def read(self, path: str) -> bytes:
         """All of a file. Raises `Refusal` FILE_DIGEST where it cannot be unpacked."""
@@ -2199,7 +2240,7 @@ class _Check:
     def told(self, stream: str, event: Json, line: int, event_hash: str) -> None:
         """An event that stands where it should: follow what it tells."""
         if stream.startswith("run:"):
-            self._lived(self._told[stream], event, line, event_hash)
+            self._lived(stream, event, line, event_hash)
             return
         code, data = event["type"], event["data"]
         expected = "FC-KEY-001" if stream == "log" else "FC-DATA-001"
@@ -2213,13 +2254,14 @@ class _Check:
         elif line <= len(leaves):
             self._rotations.append((leaves[line - 1], data))
 
-    def _lived(self, told: _Told, event: Json, line: int, event_hash: str) -> None:
+    def _lived(self, stream: str, event: Json, line: int, event_hash: str) -> None:
+        told = self._told[stream]
         if told.life is None:
             told.life = Life(self._definition(event["data"].get("definition_hash")))
             told.tenant = self._pack_tenant = event["tenant"]
             if self._tenant not in (None, event["tenant"]):
                 text = f"The run is of the tenant {event['tenant'][:80]!r}."
-                self._wrong("ORIGIN", text, _event_file(event["stream"]), line)
+                self._wrong("ORIGIN", text, _event_file(stream), line)
         was = told.life.ended
         told.life.see(event, event_hash)
         if told.life.ended and not was:
@@ -2238,7 +2280,7 @@ class _Check:
 
     def _keys(self) -> None:
         data = self._texts.get(_HISTORY)
-        if data is None:
+        if data is None or self._checkpoint is None:
             return
         try:
             self._epochs = _read_history(data)
@@ -2551,6 +2593,9 @@ def _read_history(data: bytes) -> list[Json]:
     for epoch in epochs:
         if type(epoch) is not dict or epoch.keys() != {"from", "key", "to"}:
             raise Refusal("NOT_CANONICAL", "An epoch has from, key and to.")
+        ends = type(epoch["to"]) is int or epoch["to"] is None
+        if type(epoch["from"]) is not int or not ends:
+            raise Refusal("NOT_CANONICAL", "An epoch is from one size of the tree to another.")
     return epochs
 
 

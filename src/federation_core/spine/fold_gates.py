@@ -99,7 +99,8 @@ def is_own(run: Run, gate: Gate, actor: str, via: str | None) -> bool:
 def _entitled(run: Run, event: Event, gate: Gate, role: str | None) -> None:
     """The gate asks whoever answers, by name or by the role that the event tells."""
     named = not gate.required_approvers or event.actor in gate.required_approvers
-    asked = role is None if named else f"role:{role}" in gate.required_approvers
+    by_role = role is not None and f"role:{role}" in gate.required_approvers
+    asked = role is None if named else by_role
     require(asked, event, f"the gate does not ask {event.actor}")
     if run.policy_mode == "strict":
         own = is_own(run, gate, event.actor, event.via)

@@ -78,6 +78,8 @@ def complete(turn: Turn, command: CompleteRun) -> None:
 
 def fail(turn: Turn, command: FailRun) -> None:
     """A managed run cannot go on."""
+    if not turn.run.is_managed:
+        raise Conflict("Its client executes this run, not the server.", code="external_run")
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status} already.", code="run_ended")
     end_run(turn, "failed", code=command.code, reason=command.reason)
