@@ -40,11 +40,15 @@ def verify(
 ) -> None:
     """Check the whole ledger as an auditor would.
 
-    Names the first event that is wrong: every byte, chain and life, and the tree against every signed checkpoint. It only reads, so a
-    server may be running. Exit status 4 where anything is wrong.
+    Every byte, chain and life, and the tree against every signed checkpoint; it names the first
+    event that is wrong. It only reads, so a server may be running. Exit status 4 where anything is
+    wrong.
     """
     path = _ledger(settings)
-    note = seen.read_bytes() if seen is not None else None
+    try:
+        note = seen.read_bytes() if seen is not None else None
+    except OSError as e:
+        raise SettingsError(f"The checkpoint {seen} cannot be read: {e.strerror}.") from e
     with _progress(out, "Verifying") as progress:
         report = audit(path, progress, seen=note)
     if report.error is not None:

@@ -2,7 +2,8 @@
 
 One walk in log order: each event as `verify.py` reads it, each stream an unbroken chain, each run a
 lawful life, the tree over all of them the one that every checkpoint was signed over. Then what
-stands beside the events: heads, tiles, payloads, objects. Rows that only queries read are `rebuild`'s.
+stands beside the events: heads, tiles, payloads, objects. Rows that only queries read are left to
+`rebuild`.
 """
 
 import json

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Table, func, select
 
-from ..errors import FederationError, IntegrityError
-from ..spine.canonical import canonical, salted_hash, sha256
+from ..errors import IntegrityError
+from ..spine.canonical import canonical, sha256
 from ..spine.definition import Workflow
 from ..spine.envelope import Event, Head, decode
 from ..spine.events import RUN_EVENTS, RunCreated
