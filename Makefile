@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+MUTATION_READY := $(VENV)/.mutation-ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test serve check format bench clean
+.PHONY: help setup prove test serve check format bench mutants clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -46,6 +47,17 @@ $(BENCH_READY): $(READY)
 
 bench: $(BENCH_READY) ## governed steps a second, beside a peer in the same run
 	$(BIN)/python -m bench
+
+$(MUTATION_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	@touch $@
+
+mutants: $(MUTATION_READY) ## mutants of the pack verifier, and which of them live (docs/mutation.md)
+	rm -rf build/mutants && mkdir -p build/mutants
+	cp -r src tests pyproject.toml build/mutants/
+	cp tests/evidence/corpus/mutmut.cfg build/mutants/setup.cfg
+	cd build/mutants && $(CURDIR)/$(BIN)/mutmut run --max-children $(WORKERS)
+	cd build/mutants && $(CURDIR)/$(BIN)/mutmut results
 
 clean: ## forget the environment and what was generated
 	rm -rf $(VENV) REPORT .fedcore .mypy_cache .ruff_cache .pytest_cache .hypothesis build
