@@ -1,12 +1,15 @@
 """Single functions of the verifier, called with what is ordinary and with what is at an edge."""
 
 import hashlib
+import io
+import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 from tests.evidence.corpus.cases import HASH, Json
-from tests.evidence.pack_forge import Key, Tree, canonical, consistency_proof, leaf
+from tests.evidence.pack_forge import Key, Tree, canonical, consistency_proof, leaf, raw_zip
 from tests.transparency.ct_vectors import CT_LEAVES
 from tests.transparency.edwards import L, P
 from tests.transparency.test_ed25519 import SPELLINGS, VECTORS
@@ -309,6 +312,7 @@ def trees() -> Iterator[Call]:
     for index in (-1, 0, 3, 4, 5):
         yield f"tile with {index}", _in_tile, (index, leaves)
         yield f"proof of {index}", _proved, (index, leaves)
+    yield "proofs left", verify._Proofs({5: [], 4: []}, 9, b"").finish, ()
     for count in (1, 2, 4, 256):
         yield f"tile root {count}", verify._tile_root, (b"".join(leaves * 13)[: 32 * count],)
 
@@ -323,6 +327,13 @@ def _proved(index: int, leaves: list[bytes]) -> None:
     verify._Proofs(proofs, 4, b"").see(index, leaves[index % 4])
 
 
+def _archive(files: int) -> list[str]:
+    data = raw_zip([(f"f{number}", b"") for number in range(files)])
+    with mock.patch.object(verify, "_MAX_FILES", 3), tempfile.TemporaryFile() as file:
+        file.write(data)
+        return sorted(verify._Archive(cast("io.BufferedReader", file)).files)
+
+
 def _range(leaves: list[bytes]) -> list[Any]:
     told = verify.CompactRange()
     for one in leaves:
@@ -331,6 +342,8 @@ def _range(leaves: list[bytes]) -> list[Any]:
 
 
 def small_files() -> Iterator[Call]:
+    for files in (2, 3, 4):
+        yield f"a zip of {files} where 3 are the most", _archive, (files,)
     numbers: tuple[Any, ...] = (
         [], [0], [1, 2], [1, 1], [2, 1], [-1], [0, True], [True], ["0"], {}, None, [0, 5, 9],
     )  # fmt: skip

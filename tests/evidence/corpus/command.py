@@ -11,7 +11,7 @@ from unittest import mock
 
 from tests.evidence.corpus import packs
 from tests.evidence.corpus.calls import Call
-from tests.evidence.pack_forge import Forge, b64, consistency_proof
+from tests.evidence.pack_forge import Forge, b64, consistency_proof, repack
 
 from federation_core.evidence import verify
 
@@ -62,6 +62,7 @@ def command() -> Iterator[Call]:
         "broken": pack[:-30],
         "esc": _escape(),
         "six": _six(),
+        "less": repack(pack, {"log/checkpoint": None, "events/run:r1.jsonl": None}),
     }
     for line in (
         "@p --trust @t", "@p", "@p --trust @bom", "@p --trust @bad", "@p --trust @bad2", "@none",
@@ -71,19 +72,23 @@ def command() -> Iterator[Call]:
         "@p --trust @t --seen @seen --consistency @proof", "@p --trust @t --consistency @proof",
         "@p --trust @t --seen @none", "@p --trust @t --seen @seen --consistency @none",
         "@open --trust @t", "@broken --trust @t", "@esc --trust @t", "@six --trust @t", "",
+        "@less --trust @t",
         "--help", "@p --what",
     ):  # fmt: skip
         yield line, _run, (line.split(), files)
-    yield "on a terminal", _terminal, (files,)
+    yield "on a terminal", _small_bar, (files, True)
+    yield "on no terminal", _small_bar, (files, False)
     for of in (4_999, 5_000, 40_000):
         yield f"bar of {of}", _bar, (of,)
     yield "progress", _progress, (many, rich.trust(packs.W1, packs.W2))
+    unread = repack(many, {"index.json": None})
+    yield "progress without an index", _progress, (unread, rich.trust(packs.W1, packs.W2))
     yield "progress of many", _progress, (_many().pack(), _many().trust())
 
 
-def _terminal(files: dict[str, bytes]) -> list[str]:
+def _small_bar(files: dict[str, bytes], terminal: bool) -> list[str]:
     with mock.patch.object(verify._Bar, "_LEAST", 1):
-        return _run(["@rich", "--trust", "@tr"], files, terminal=True)
+        return _run(["@rich", "--trust", "@tr"], files, terminal=terminal)
 
 
 def _bar(of: int) -> str:

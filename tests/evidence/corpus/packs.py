@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.evidence.corpus.cases import HASH, Case, Json, put, variants
 from tests.evidence.corpus.lives import LAWFUL, WORKFLOW
+from tests.evidence.corpus.unlawful import STORIES
 from tests.evidence.pack_forge import (
     BUNDLE_HASH,
     Forge,
@@ -97,6 +98,26 @@ def lawful() -> Iterator[Case]:
     yield Case("slashes", forge.pack(), forge.trust())
 
 
+def names() -> Iterator[Case]:
+    """Long names, of which messages tell the beginning, and names with a colon."""
+    long = "".join(f"{number:02}" for number in range(60))
+    for run_id, tenant in (("a:b", "a:b"), (":", ":"), ("log", "log"), (long, long)):
+        forge = Forge(tenant=tenant)
+        run = forge.run(run_id).start().step("a").complete()
+        forge.erase(run_id, run.input_hash)
+        pack, trust = forge.pack(), forge.trust()
+        yield Case(f"{run_id[:4]}", pack, trust)
+        yield Case(f"{run_id[:4]} of another", pack, trust, tenant="x")
+        files = unpack(pack)
+        index = json.loads(files["index.json"])
+        for stream, leaves in index.items():
+            for what, told in (("more", [*leaves, leaves[-1] + 1]), ("less", leaves[:-1])):
+                changed = {"index.json": canonical(index | {stream: told})}
+                yield Case(f"{run_id[:4]} {stream[:4]} {what}", repack(pack, changed), trust)
+        wrong = forge.tampered(f"log:{tenant}", partial(_typed, long))
+        yield Case(f"{run_id[:4]} of another type", wrong.pack(), trust)
+
+
 def container() -> Iterator[Case]:
     """Stage 1."""
     forge, pack = small()
@@ -160,6 +181,17 @@ def container() -> Iterator[Case]:
     for more in (0, 1):
         entries = [*files, ("events/x", b"", {"file_size": total + more, "compress_size": 2**31})]
         yield Case(f"8 GiB and {more}", raw_zip(entries), trust)
+    behind = {"extra": b"\x99\x99\4\0abcd"}
+    told: list[tuple[str, bytes, Json]] = [(n, d, behind) for n, d in files]
+    yield Case("more behind names", raw_zip(told), trust)
+    large = bytearray(pack)
+    large[18:26] = b"\xff" * 8
+    yield Case("sizes that are told later", bytes(large), trust)
+    for at in (0, 4, 6, 8, 14, 18, 22, 26):
+        other = bytearray(pack)
+        other[at] ^= 1
+        yield Case(f"header changed at {at}", bytes(other), trust)
+    yield Case("a header behind the end", _behind_the_end(), trust)
     half = len(pack) // 2
     yield Case("cut", pack[:half], trust)
     yield Case("cut at the end", pack[:-1], trust)
@@ -167,6 +199,53 @@ def container() -> Iterator[Case]:
     yield Case("more at the start", b"\0" + pack, trust)
     for at in range(0, len(pack), 97):
         yield Case(f"flipped {at}", pack[:at] + bytes([pack[at] ^ 1]) + pack[at + 1 :], trust)
+
+
+def _behind_the_end() -> bytes:
+    """The second of two files is said to stand ten bytes before the end, where the first ends."""
+    size = len(raw_zip([("a", b""), ("b", b"")]))
+    packed = size - 10 - 31
+    lies = [("a", b"", {"compress_size": packed}), ("b", b"", {"header_offset": size - 10})]
+    data = bytearray(raw_zip(lies))
+    data[18:22] = packed.to_bytes(4, "little")
+    return bytes(data)
+
+
+def told_lives() -> Iterator[Case]:
+    """The last stage: lives that are unlawful and well forged."""
+    for name, tell in STORIES.items():
+        forge = tell().forge
+        yield Case(f"story {name}", forge.pack(), forge.trust())
+
+
+def lacking() -> Iterator[Case]:
+    """What is not there, and is named by an event of which nobody knows whether it is true."""
+    forge = Forge()
+    run = forge.run("r1").start()
+    for _ in range(2):
+        run.decide("run.pause", policy_hash=HASH)
+    yield Case("a bundle is lacking", forge.pack(), forge.trust())
+    for name, members in (("v", {"v": 3}), ("seq", {"seq": 9}), ("prev", {"prev": HASH})):
+        other = forge.copy()
+        other.leaves[-1] |= members
+        yield Case(f"a bundle is lacking, and {name}", other.pack(), forge.trust())
+    true = LAWFUL["open_run"]().forge
+    last = true.run("r2")
+    last.decide("run.pause")
+    pack = true.pack(runs=["r2"])
+    path = "events/run:r2.jsonl"
+    lines = unpack(pack)[path].splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(BUNDLE_HASH.encode(), HASH.encode())
+    yield Case("a bundle is named by a lie", repack(pack, {path: b"".join(lines)}), true.trust())
+    managed = LAWFUL["failing"]()
+    full = managed.forge.pack()
+    path = "events/run:r1.jsonl"
+    lines = unpack(full)[path].splitlines(keepends=True)
+    born = json.loads(lines[0])
+    born["data"]["definition_hash"] = HASH
+    lines[0] = canonical(born) + b"\n"
+    told = repack(full, {path: b"".join(lines)})
+    yield Case("a definition is named by a lie", told, managed.forge.trust())
 
 
 def trust() -> Iterator[Case]:
@@ -297,7 +376,7 @@ def files() -> Iterator[Case]:
     listed["files"]["manifest.json"] = report
     itself = {"manifest.json": canonical(listed)}
     yield Case("manifest of itself", repack(pack, itself), trust)
-    for run, tenant in (("r1", "acme"), ("r2", None), (None, "other"), ("x" * 90, "y"), ("", "")):
+    for run, tenant in (("r1", "acme"), ("r2", None), (None, "other"), ("x" * 90, None), ("", "")):
         yield Case(f"about {str(run)[:9]} {tenant}", pack, trust, run=run, tenant=tenant)
     forge, pack = rich()
     for path in unpack(pack):
@@ -355,6 +434,8 @@ def notes() -> Iterator[Case]:
         "an empty line": "\n",
         "a line of nothing": "— x \n",
         "a line without a name": f"—  {b64(bytes(68))}\n",
+        "a line with two spaces": f"—  x {b64(bytes(68))}\n" + forge.key.line(text),
+        "a line with a space at its end": f"— x {b64(bytes(68))} \n" + forge.key.line(text),
         "a line of four": f"— x {b64(bytes(68))} y\n",
         "another dash": f"- x {b64(bytes(68))}\n",
         "four bytes": f"— x {b64(bytes(4))}\n" + forge.key.line(text),
@@ -739,6 +820,21 @@ def _rotated_again(trust: str) -> Iterator[Case]:
     payload = canonical_receipt(early)
     old = early.pack(files_override={"receipt.dsse.json": dsse(payload, first)})
     yield Case("a receipt of the old key", old, early.trust())
+    late, pack = _refused_later()
+    yield Case("refused after its key was rotated", pack, late.trust())
+
+
+def _refused_later() -> tuple[Forge, bytes]:
+    """A run whose key was rotated after its end, and before an attempt that was refused."""
+    forge = Forge()
+    first = forge.key
+    run = forge.run("r1")
+    run.decide("run.cancel")
+    run.end("cancelled")
+    forge.rotate(b"\x02" * 32)
+    run.emit("FC-AUTH-001", {"attempted": "x", "refusal_code": "x", "reason": "x"})
+    receipt = dsse(canonical_receipt(forge), first)
+    return forge, forge.pack(files_override={"receipt.dsse.json": receipt})
 
 
 def canonical_receipt(forge: Forge) -> bytes:
@@ -996,5 +1092,8 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
         receipts,
         payloads,
         seen,
+        lacking,
+        told_lives,
+        names,
     )
 }

@@ -10,7 +10,7 @@ from tests.evidence.corpus.lives import DOUBTFUL, LAWFUL, PLAIN, TWO, WORKFLOW, 
 from tests.evidence.corpus.remade import remade
 from tests.evidence.pack_forge import FLAG, Forge, Script, digest
 
-__all__ = ["definitions", "facts", "lawful", "orders", "stories"]
+__all__ = ["STORIES", "definitions", "facts", "lawful", "orders", "stories"]
 
 
 def _case(name: str, run: Script) -> LifeCase:
@@ -181,16 +181,16 @@ def definitions() -> Iterator[LifeCase]:
 # what a forger would think of
 
 Story = Callable[[], Script]
-_STORIES: dict[str, Story] = {}
+STORIES: dict[str, Story] = {}
 
 
 def _story(tell: Story) -> Story:
-    _STORIES[tell.__name__] = tell
+    STORIES[tell.__name__] = tell
     return tell
 
 
 def stories() -> Iterator[LifeCase]:
-    for name, tell in _STORIES.items():
+    for name, tell in STORIES.items():
         yield _case(name, tell())
 
 
@@ -1860,11 +1860,11 @@ def _tightened(effect: str, by: str, **facts: Any) -> Script:
 for _own in ("allow", "flag", "deny"):
     for _other in ("allow", "flag", "deny"):
         _told = partial(_tightened, _own, _other, flags=[FLAG])
-        _STORIES[f"{_own}, and another bundle: {_other}"] = _told
-_STORIES["an allow, and another bundle: flag"] = lambda: _tightened("allow", "flag")
-_STORIES["no rules of another bundle"] = lambda: _no_rules([])
-_STORIES["numbers as rules of another bundle"] = lambda: _no_rules([1])
-_STORIES["rules of another bundle"] = lambda: _no_rules(["a"])
+        STORIES[f"{_own}, and another bundle: {_other}"] = _told
+STORIES["an allow, and another bundle: flag"] = lambda: _tightened("allow", "flag")
+STORIES["no rules of another bundle"] = lambda: _no_rules([])
+STORIES["numbers as rules of another bundle"] = lambda: _no_rules([1])
+STORIES["rules of another bundle"] = lambda: _no_rules(["a"])
 
 
 def _no_rules(rules: list[Any]) -> Script:
@@ -1886,5 +1886,5 @@ def _receipt(name: str, value: Any) -> Story:
     return tell
 
 
-_STORIES["a receipt with a one that is true"] = _receipt("v", True)
-_STORIES["a receipt that is another than its hash"] = _receipt("step_id", "b")
+STORIES["a receipt with a one that is true"] = _receipt("v", True)
+STORIES["a receipt that is another than its hash"] = _receipt("step_id", "b")
