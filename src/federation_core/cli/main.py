@@ -1,6 +1,7 @@
 """The root of the command line."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -80,4 +81,12 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is told all the same
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except OSError:  # whoever read our output is gone
+        status = status or 1
+    # The interpreter is not torn down: threads of the HTTP server and of steps that were cut off
+    # may still run, and would delay that, or abort the process in the middle of it.
+    os._exit(status)
