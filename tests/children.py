@@ -106,20 +106,31 @@ def append_for_ever(path: str) -> None:
     asyncio.run(main())
 
 
-def stop_in_step(folder: str, moment: str) -> None:
-    """Run the workflow that stands in `folder`, and say when its `moment` has come, for ever."""
+def stop_in_step(
+    folder: str, moment: str, url: str = "", lease_s: str = "10", then: str = ""
+) -> None:
+    """Run the workflow that stands in `folder`, and say when its `moment` has come, for ever; with
+    a `url` as a node of that database. `then_go_on` is to go on when it was frozen, and to say that
+    the other nodes took it for dead."""
     import asyncio
     import threading
+    import time
 
     from tests import core_steps
 
     def stop(now: str) -> None:
-        if now == moment:
-            _say(now)
+        if now != moment:
+            return
+        _say(now)
+        if not then:
             threading.Event().wait()
+        before = time.monotonic()
+        while time.monotonic() - before < 0.5:  # until it was frozen: then a look takes long
+            before = time.monotonic()
+            threading.Event().wait(0.01)
 
     core_steps.moment = stop
-    asyncio.run(_live(Path(folder)))
+    asyncio.run(_live(Path(folder), url=url, lease_s=float(lease_s), fenced=bool(then)))
 
 
 def die_at_each_commit(folder: str, idempotent: str, again: str = "") -> None:
@@ -168,13 +179,26 @@ def _die(folder: Path, number: int, when: str, definition: Path) -> NoReturn:
     os._exit(0)
 
 
-async def _live(folder: Path, definition: Path | None = None) -> None:
+async def _live(
+    folder: Path,
+    definition: Path | None = None,
+    *,
+    url: str = "",
+    lease_s: float = 10.0,
+    fenced: bool = False,
+) -> None:
     """One life of a server: it goes on where the last one stopped, or begins a run; the file
     `acknowledged` says that a client knows of it."""
     from tests.core_helpers import core, register, start, until
 
     text = (definition or folder / "workflow.yaml").read_text()
-    async with core(folder) as fc:
+    settings: dict[str, Any] = {"signing_key": b"\x07" * 32} if url else {}
+    place = folder / "node" if url else folder
+    async with core(
+        place, database=url or folder / "fedcore.db", lease_s=lease_s, audited=not url, **settings
+    ) as fc:
+        if fenced:
+            fc._parts.ledger.on_fenced(lambda: _say("fenced"))
         runs = await fc.runs.page(fc.call("x"))
         if runs:
             run_id = runs[0].run_id

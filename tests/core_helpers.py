@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.stores import execute, target_of
+
 from federation_core.evidence.audit import audit as audit_ledger
+from federation_core.ledger.database import Target
 from federation_core.ledger.maintenance import rebuild
 from federation_core.service import (
     AnswerGateRequest,
@@ -27,6 +30,7 @@ __all__ = [
     "Clock",
     "approve",
     "audit",
+    "audit_store",
     "begin",
     "bundle",
     "codes",
@@ -147,6 +151,7 @@ async def core(
     """A core on `folder` under `bundle(*policies)`. When it is closed its ledger must verify, and
     its projections be what the events say, unless the test has harmed them (`audited=False`)."""
     policy_dir = write_bundle(folder / "policy", bundle(*policies, mode=mode))
+    settings.setdefault("database", target_of(folder))
     async with FederationCore.open(
         folder, policy_dir=policy_dir, python_allow=["tests.core_steps"], **settings
     ) as fc:
@@ -157,9 +162,14 @@ async def core(
 
 def audit(folder: Path) -> None:
     """The ledger of `folder` verifies, and rebuilding it changes nothing."""
-    report = audit_ledger(folder / DATABASE)
+    audit_store(target_of(folder))
+
+
+def audit_store(target: Target) -> None:
+    """The ledger verifies, and rebuilding it changes nothing."""
+    report = audit_ledger(target)
     assert report.error is None, report
-    assert rebuild(folder / DATABASE).differences == []
+    assert rebuild(target).differences == []
 
 
 async def register(fc: FederationCore, text: str, *, tenant: str | None = None) -> None:
@@ -258,5 +268,4 @@ def editing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 def sql(folder: Path, statement: str, *values: object) -> list[Any]:
     """One statement of an intruder."""
-    with editing(folder) as connection:
-        return connection.execute(statement, values).fetchall()
+    return execute(target_of(folder), statement, *values)

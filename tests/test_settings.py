@@ -56,7 +56,7 @@ def test_defaults_are_those_of_the_contract(
     found = load_settings({}, {})
     assert found.data_dir == tmp_path / ".fedcore"
     assert found.database_url == f"sqlite:///{tmp_path}/.fedcore/fedcore.db"
-    assert found.database_path == tmp_path / ".fedcore" / "fedcore.db"
+    assert found.database == tmp_path / ".fedcore" / "fedcore.db"
     assert (found.host, found.port) == ("127.0.0.1", 9405)
     assert (found.secret_key, found.policy_dir, found.workflow_dir) == (None, None, None)
     assert (found.signing_key, found.signing_key_file) == (None, None)
@@ -165,7 +165,7 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     found = load_settings({"data_dir": "data", "database_url": "sqlite:///x.db"}, {})
     assert found.data_dir == tmp_path / "data"
-    assert found.database_path == tmp_path / "x.db"
+    assert found.database == tmp_path / "x.db"
     assert load_settings({"data_dir": "~/d"}, {}).data_dir == tmp_path / "home" / "d"
 
 
@@ -325,9 +325,7 @@ def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> No
         ("ENGINE", "restate", "not available in this version; use 'local'"),
         ("ENGINE", "Local", "is 'Local'; it must be 'local'"),
         ("REQUIRE_REGISTRATION", "maybe", "is 'maybe'; it must be true or false"),
-        ("DATABASE_URL", "postgresql://h/db", "not available in this version"),
-        ("DATABASE_URL", "postgresql+psycopg://h/db", "not available in this version"),
-        ("DATABASE_URL", "postgres://h/db", "not available in this version"),
+        ("DATABASE_URL", "postgresql+psycopg://h/db", "must read sqlite:///PATH"),
         ("DATABASE_URL", "mysql://h/db", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite://", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite:///", "must read sqlite:///PATH"),
@@ -404,6 +402,15 @@ def test_secret_is_masked_wherever_settings_are_shown(data_dir: Path) -> None:
 
 
 def test_refusals_do_not_repeat_passwords(data_dir: Path) -> None:
-    for url in ("postgresql://me:hunter2@h/db", "mysql://me:hunter2@h/db"):
+    for url in ("postgresql+x://me:hunter2@h/db", "mysql://me:hunter2@h/db"):
         assert "hunter2" not in refusal(data_dir, DATABASE_URL=url)
-    assert "7777" not in refusal(data_dir, "secret_key = 7777")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_postgresql_database_is_shown_without_its_password(data_dir: Path, scheme: str) -> None:
+    url = f"{scheme}://me:hunter2@h:5433/db?sslmode=require"
+    settings = load_settings({"data_dir": data_dir}, {"FEDCORE_DATABASE_URL": url})
+    assert settings.database == "postgresql://me:hunter2@h:5433/db?sslmode=require"
+    shown = {name: value for name, value, _ in settings.describe()}["database_url"]
+    assert shown == "postgresql://me:********@h:5433/db?sslmode=require"
+    assert "hunter2" not in repr(settings)

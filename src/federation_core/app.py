@@ -40,7 +40,7 @@ def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]
     """The system that `settings` describe. See `FederationCore.open` for what is raised."""
     return FederationCore.open(
         settings.data_dir,
-        database=settings.database_path,
+        database=settings.database,
         policy_dir=settings.policy_dir,
         shipped_policy=settings.default_bundle,
         workflow_dir=settings.workflow_dir,

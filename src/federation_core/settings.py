@@ -7,6 +7,7 @@ else from `fedcore.toml` in the data directory (`<name> = …`), else it has its
 import base64
 import difflib
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from .evidence.collector import WitnessSetting
 from .executors.allow import HostPattern
 from .executors.python import check_prefix
 from .identity.ids import check_tenant
+from .ledger.database import Target
 from .transparency import VerifierKey
 from .transparency.keys import COSIGNATURE
 
@@ -31,6 +33,8 @@ _SECRETS = frozenset({"secret_key", "signing_key", "previous_signing_key"})
 _COMMAND_LINE_ONLY = frozenset({"dev"})
 _NOT_IN_FILE = _COMMAND_LINE_ONLY | {"data_dir"}
 _SQLITE = "sqlite:///"
+_POSTGRESQL = "postgresql://"
+_PASSWORD = re.compile(r"(//[^:/@]*:)[^@]*@")
 _SEED_BYTES = 32
 
 
@@ -70,9 +74,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return "loose" if self.dev else "strict"
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of `database_url`."""
-        return Path(self.database_url.removeprefix(_SQLITE))
+    def database(self) -> Target:
+        """The SQLite file of `database_url`, or the URL of a PostgreSQL database."""
+        url = self.database_url
+        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else url
 
     def describe(self) -> list[tuple[str, str, Origin]]:
         """Name, value as text (secrets masked), origin; in the order of the fields."""
@@ -84,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return "not set"
         if name in _SECRETS:
             return "********"
+        if name == "database_url":
+            return _PASSWORD.sub(r"\1********@", value)
         if isinstance(value, tuple):
             return ", ".join(value) or "none"
         return str(value).lower() if isinstance(value, bool) else str(value)
@@ -229,13 +236,11 @@ def _directory(value: Any) -> Path:
 def _database(value: Any) -> str:
     """The URL is not repeated in messages: it may hold a password."""
     url = _text(value)
-    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
-        raise _Refusal(
-            f"names PostgreSQL, which is not available in this version; use {_SQLITE}PATH"
-        )
+    if url.startswith((_POSTGRESQL, "postgres://")):
+        return _POSTGRESQL + url.partition("://")[2]
     path = url.removeprefix(_SQLITE)
     if path == url or not path or "?" in path or path == ":memory:":
-        raise _Refusal(f"must read {_SQLITE}PATH, the path of a file")
+        raise _Refusal(f"must read {_SQLITE}PATH, the path of a file, or {_POSTGRESQL}…")
     return f"{_SQLITE}{Path(path).absolute()}"
 
 

@@ -13,6 +13,9 @@ if _ROOT not in sys.path:
 
 from tests.core_steps import Stage, new_stage  # noqa: E402
 from tests.log_helpers import Warnings  # noqa: E402
+from tests.stores import each_store  # noqa: E402
+
+__all__ = ["each_store"]
 
 
 @pytest.fixture

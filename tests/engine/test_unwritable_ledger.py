@@ -30,7 +30,7 @@ from tests.log_helpers import Warnings
 from federation_core.engine import driver
 from federation_core.engine.live import LiveRuns
 from federation_core.errors import LedgerUnavailable
-from federation_core.ledger import Ledger, database
+from federation_core.ledger import Ledger, sqlite
 from federation_core.ledger.writer import Writer
 from federation_core.service import ChangeStatusRequest, CreateRunRequest, FederationCore
 from federation_core.service.views import RunAnswer
@@ -43,9 +43,15 @@ FLAG_B = flag("b", 'context.input.name == "b"')
 
 
 @pytest.fixture(autouse=True)
+def each_store() -> str:
+    """A disk that is full and a file that is held are SQLite's own troubles."""
+    return "sqlite"
+
+
+@pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait 10 ms for somebody else's lock, and 1 ms before trying to write again."""
-    monkeypatch.setattr(database, "BUSY_MS", 10)
+    monkeypatch.setattr(sqlite, "BUSY_MS", 10)
     monkeypatch.setattr(driver, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(driver, "_LONGEST_PAUSE", 0.004)
 

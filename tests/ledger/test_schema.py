@@ -12,16 +12,16 @@ from sqlalchemy import Connection, create_engine
 
 from federation_core.errors import IntegrityError
 from federation_core.ledger import Ledger
-from federation_core.ledger.database import Database
 from federation_core.ledger.maintenance import rebuild
 from federation_core.ledger.schema import SCHEMA_HEAD, metadata
+from federation_core.ledger.sqlite import SqliteDatabase
 
 BOOKKEEPING = "alembic_version"
 
 
 @pytest.fixture
 def migrated(tmp_path: Path) -> Iterator[Connection]:
-    database = Database(tmp_path / "migrated.db")
+    database = SqliteDatabase(tmp_path / "migrated.db")
     database.migrate()
     with database.reader.connect() as connection:
         yield connection
@@ -70,7 +70,7 @@ def test_a_migrated_database_is_a_fresh_one_table_by_table(
 def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "fedcore.db"
     for _ in range(2):
-        database = Database(path)
+        database = SqliteDatabase(path)
         database.migrate()
         database.close()
     with closing(sqlite3.connect(path)) as connection:
@@ -79,7 +79,7 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
-    database = Database(tmp_path / "fedcore.db")
+    database = SqliteDatabase(tmp_path / "fedcore.db")
     for engine in (database.writer, database.reader):
         with engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

@@ -8,7 +8,7 @@ from tests.ledger_helpers import fill
 
 from federation_core.errors import IntegrityError
 from federation_core.ledger import Ledger
-from federation_core.ledger.database import Database
+from federation_core.ledger.sqlite import SqliteDatabase
 from federation_core.ledger.tree import LogTree, load_tree, root_at, tile_hashes, tree_size
 from federation_core.transparency import EMPTY_ROOT, CompactRange, leaf_hash
 
@@ -83,11 +83,12 @@ async def test_a_log_that_was_begun_without_a_tree_gets_one(tmp_path: Path) -> N
     root = (await ledger.tree()).root()
     await ledger.close()
     with sqlite3.connect(tmp_path / "x.db") as db:
-        for table in ("tiles", "checkpoints", "packs"):
+        for table in ("tiles", "checkpoints", "packs", "nodes"):
             db.execute(f"DROP TABLE {table}")
+        db.execute("ALTER TABLE runs DROP COLUMN node")
         db.execute("UPDATE alembic_version SET version_num = '0001'")
     db.close()
-    database = Database(tmp_path / "x.db")
+    database = SqliteDatabase(tmp_path / "x.db")
     database.migrate()
     with database.reader.begin() as connection:
         assert tree_size(connection) == 600

@@ -16,7 +16,7 @@ from tests.ledger_helpers import follow, full_disk, no_more_writes, stored
 
 from federation_core.errors import IntegrityError, LedgerUnavailable, OperatorError
 from federation_core.evidence.audit import audit
-from federation_core.ledger import Append, Ledger, database
+from federation_core.ledger import Append, Ledger, sqlite
 from federation_core.ledger.exclusive import Exclusive
 from federation_core.ledger.maintenance import rebuild
 from federation_core.service import FederationCore
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait 20 ms for somebody else's lock."""
-    monkeypatch.setattr(database, "BUSY_MS", 20)
+    monkeypatch.setattr(sqlite, "BUSY_MS", 20)
 
 
 def large(append: Append) -> Append:

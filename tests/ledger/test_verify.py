@@ -13,7 +13,7 @@ from tests.core_helpers import DATABASE, begin, core, editing, py, sql, start, u
 
 from federation_core.errors import FederationError
 from federation_core.evidence.audit import AuditReport, audit, audit_in
-from federation_core.ledger.database import Database
+from federation_core.ledger.sqlite import SqliteDatabase
 from federation_core.spine.canonical import ZERO_HASH, sorted_json
 from federation_core.spine.envelope import leaf_hash
 
@@ -141,7 +141,7 @@ class Bench:
 @pytest.fixture
 def bench(small: Path) -> Iterator[Bench]:
     row = find(small, "FC-STEP-001")
-    database = Database(small / DATABASE)
+    database = SqliteDatabase(small / DATABASE)
     with database.writer.connect() as connection:
         yield Bench(small, connection, row)
     database.close()

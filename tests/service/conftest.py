@@ -10,6 +10,9 @@ if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 from tests.core_steps import Stage, new_stage  # noqa: E402
+from tests.stores import each_store  # noqa: E402
+
+__all__ = ["each_store"]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ..errors import SettingsError
 from ..evidence.audit import AuditReport, audit
+from ..ledger.database import Target
 from ..ledger.maintenance import rebuild as rebuild_ledger
 from ..settings import Settings
 from .errors import BROKEN, REFUSED
@@ -44,13 +45,13 @@ def verify(
     event that is wrong. It only reads, so a server may be running. Exit status 4 where anything is
     wrong.
     """
-    path = _ledger(settings)
+    target = _ledger(settings)
     try:
         note = seen.read_bytes() if seen is not None else None
     except OSError as e:
         raise SettingsError(f"The checkpoint {seen} cannot be read: {e.strerror}.") from e
     with _progress(out, "Verifying") as progress:
-        report = audit(path, progress, seen=note)
+        report = audit(target, progress, seen=note)
     if report.error is not None:
         out.show(report, "THE RECORD IS BROKEN.", _place(report))
         raise typer.Exit(BROKEN)
@@ -74,9 +75,9 @@ def rebuild(settings: Settings, out: Output) -> None:
     Stop the server first. Exit status 1 where a row was not what the events say (it is now), 4
     where the events themselves do not hold; then nothing is changed.
     """
-    path = _ledger(settings)
+    target = _ledger(settings)
     with _progress(out, "Rebuilding") as progress:
-        report = rebuild_ledger(path, progress)
+        report = rebuild_ledger(target, progress)
     counts = facts((name, count) for name, count in report.rows.items())
     if report.differences:
         verdict = f"{len(report.differences)} rows were not what the events say; they are mended:"
@@ -91,12 +92,12 @@ for _command in (trust, checkpoint, consistency):
     app.command(cls=Command)(_command)
 
 
-def _ledger(settings: Settings) -> Path:
+def _ledger(settings: Settings) -> Target:
     """The database; it is never made here."""
-    path = settings.database_path
-    if not path.is_file():
-        raise SettingsError(f"There is no ledger at {path}; name its directory with --data-dir.")
-    return path
+    target = settings.database
+    if isinstance(target, Path) and not target.is_file():
+        raise SettingsError(f"There is no ledger at {target}; name its directory with --data-dir.")
+    return target
 
 
 @contextmanager

@@ -7,7 +7,10 @@ import structlog
 from ..errors import LedgerUnavailable, StaleAppend
 from ..executors.registry import Executors
 from ..ledger import Ledger
+from ..ledger.node import NodeFenced, live_nodes
 from ..spine.definition import ExpressionWork
+from ..spine.run import Run
+from ..spine.steps import Running
 from .compiled import CompiledWorkflow, compile_workflow
 from .execution import Job, Outcome, execute
 from .governor import Governor
@@ -63,6 +66,7 @@ class Driver:
                 if progress.run.is_ended:
                     return None
                 for permit in progress.turn.permits:
+                    self._must_hold_lease()
                     await work.begin(progress.jobs[permit.step_id])
                 if not work.executing and (self.draining or not nudge.is_set()):
                     return progress.wake_at
@@ -80,7 +84,10 @@ class Driver:
                 async with self._runs.hold(run_id) as live:
                     return await self._turn(live, executing, outcomes)
             except StaleAppend:
+                await asyncio.sleep(0)
                 return None
+            except NodeFenced:
+                raise
             except LedgerUnavailable as e:
                 structlog.get_logger().warning("ledger_unavailable", run_id=run_id, why=e.detail)
                 await asyncio.sleep(pause)
@@ -94,12 +101,34 @@ class Driver:
             now=self._clock(),
             new_id=self._new_id,
             log=self._ledger.log,
+            node=self._ledger.node,
         )
         progress.record(outcomes)
         if not self.draining:
-            await progress.advance(executing)
+            await progress.advance(executing | await self._elsewhere(live.run, executing))
         await live.commit(progress.turn, progress.payloads)
         return progress
+
+    async def _elsewhere(self, run: Run, executing: set[str]) -> set[str]:
+        """The steps that other nodes are executing, as long as nobody took those for dead."""
+        own, theirs = self._ledger.node, dict[str, str]()
+        for step_id in run.in_flight:
+            state = run.steps[step_id].state
+            if step_id not in executing and isinstance(state, Running) and state.node:
+                theirs[step_id] = state.node
+        nodes = {node for node in theirs.values() if node != own}
+        if not nodes:
+            return set()
+        alive = await self._ledger.read(live_nodes, sorted(nodes))
+        return {step_id for step_id, node in theirs.items() if node in alive}
+
+    def _must_hold_lease(self) -> None:
+        """A process that slept, or was cut off, for longer than its lease executes nothing: another
+        node may have taken the step over."""
+        if not self._ledger.may_execute:
+            raise NodeFenced(
+                "The lease of this node ran out before a step of it began.", node=self._ledger.node
+            )
 
     def _compile(self, live: LiveRun) -> CompiledWorkflow | None:
         run = live.run

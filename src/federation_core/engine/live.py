@@ -94,6 +94,8 @@ class LiveRuns:
         slot.holders += 1
         try:
             async with slot.lock:
+                if slot.live is not None and not await self._is_fresh(slot.live):
+                    slot.live = None
                 if slot.live is None:
                     run = born or await self._read(run_id)
                     slot.live = LiveRun(run, self._ledger)
@@ -105,6 +107,12 @@ class LiveRuns:
         finally:
             slot.holders -= 1
             self._let_go(run_id, slot)
+
+    async def _is_fresh(self, live: LiveRun) -> bool:
+        """Whether no other node has taken the run on since."""
+        if not self._ledger.is_shared:
+            return True
+        return await self._ledger.read(queries.head, live.run.stream) == live.run.head
 
     def _let_go(self, run_id: str, slot: _Slot) -> None:
         if slot.holders:

@@ -5,6 +5,7 @@ row, which was written together with the cause.
 """
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -16,7 +17,8 @@ from .ports import Clock
 __all__ = ["LocalEngine"]
 
 _SWEEP_S = 30.0
-_PAGE = 1_000
+_SHARED_SWEEP_S = 5.0
+"""With several nodes one may have died with what it was to do."""
 
 
 class LocalEngine:
@@ -31,10 +33,14 @@ class LocalEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._sweep_now = asyncio.Event()
         self._closing = False
 
     async def start(self) -> None:
         """Take up what was left, and look again now and then for what was missed."""
+        self._ledger.on_orphans(self.sweep)
+        self._ledger.on_fenced(self.abandon)
+        self._ledger.listen_elsewhere(self._appended_elsewhere)
         await self._wake_due()
         self._sweeper = asyncio.create_task(self._sweep(), name="engine-sweeper")
 
@@ -81,17 +87,42 @@ class LocalEngine:
         elif come_back is not None:
             self.wake(run_id, max(0.001, (come_back - self._clock()) / 1_000_000))
 
+    def _appended_elsewhere(self, streams: list[str]) -> None:
+        """What another node wrote, a cancellation say, concerns what is executed here."""
+        for stream in streams:
+            nudge = self._nudges.get(stream.removeprefix("run:"))
+            if nudge is not None:
+                nudge.set()
+
+    def sweep(self) -> None:
+        """Look now for runs that nobody drives."""
+        self._sweep_now.set()
+
+    def abandon(self) -> None:
+        """Cut off everything that is executed: it is not this node's any more."""
+        for task in self._tasks:
+            task.cancel()
+        self._sweep_now.set()
+
     async def _wake_due(self) -> None:
-        horizon = self._clock() + int(_SWEEP_S * 1_000_000)
-        due = await self._ledger.read(queries.due_runs, horizon, limit=100_000)
         now = self._clock()
+        shared = self._ledger.is_shared
+        # A timer of the near future is set here as well; where there are several nodes, whoever
+        # wrote it has set it, and only what is overdue was forgotten.
+        horizon = now - int(_SHARED_SWEEP_S * 500_000) if shared else now + int(_SWEEP_S * 1e6)
+        node = self._ledger.node
+        due = await self._ledger.read(queries.due_runs, horizon, limit=100_000, node=node)
         for run_id, when in due:
             if run_id not in self._nudges and run_id not in self._timers:
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
 
     async def _sweep(self) -> None:
+        pause = _SHARED_SWEEP_S if self._ledger.is_shared else _SWEEP_S
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._sweep_now.wait()
+            self._sweep_now.clear()
             try:
                 await self._wake_due()
             except LedgerUnavailable as e:

@@ -68,6 +68,7 @@ class Progress:
         now: int,
         new_id: NewId,
         log: str,
+        node: str | None = None,
     ) -> None:
         self.live = live
         self.run: Run = live.run
@@ -77,7 +78,9 @@ class Progress:
         self._governor = governor
         self._compiled = compiled
         self._inputs: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self.turn = Turn(self.run, actor=_actor(self.run), now=now, new_id=new_id, log=log)
+        self.turn = Turn(
+            self.run, actor=_actor(self.run), now=now, new_id=new_id, log=log, node=node
+        )
 
     def record(self, outcomes: list[Outcome]) -> None:
         """Take in how attempts ended."""

@@ -8,7 +8,6 @@ stands beside the events: heads, tiles, payloads, objects. Rows that only querie
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from ..errors import FederationError, IntegrityError
 from ..ledger import queries, schema
-from ..ledger.database import Database, translated
+from ..ledger.database import Target, open_database, read_any_text, translated
 from ..ledger.tree import LogTree
 from ..spine.canonical import ZERO_HASH, canonical, salted_hash, sha256
 from ..transparency import TransparencyError, open_checkpoint
@@ -60,16 +59,18 @@ def _nothing(_done: int, _of: int) -> None:
     pass
 
 
-def audit(path: Path, progress: Progress = _nothing, *, seen: bytes | None = None) -> AuditReport:
-    """Check the ledger at `path`, also against a checkpoint (a signed note) that was `seen` before.
+def audit(
+    target: Target, progress: Progress = _nothing, *, seen: bytes | None = None
+) -> AuditReport:
+    """Check the ledger, also against a checkpoint (a signed note) that was `seen` before.
 
-    Reads only, so it can run beside the server. Raises `LedgerUnavailable` where the file cannot
-    be read as a ledger at all.
+    Reads only, so it can run beside the server. Raises `LedgerUnavailable` where it cannot be read
+    as a ledger at all.
     """
-    if not path.exists():
-        raise FederationError(f"There is no ledger at {path}.", code="no_ledger")
-    database = Database(path)
+    database = open_database(target)
     try:
+        if not database.exists():
+            raise FederationError(f"There is no ledger at {database.name}.", code="no_ledger")
         with translated(), database.reader.begin() as connection:
             return audit_in(connection, progress, seen=seen)
     finally:
@@ -80,14 +81,8 @@ def audit_in(
     connection: Connection, progress: Progress = _nothing, *, seen: bytes | None = None
 ) -> AuditReport:
     """The same, of what `connection` sees in its transaction."""
-    _read_any_text(connection)
+    read_any_text(connection)
     return _Audit(connection, progress).run(seen)
-
-
-def _read_any_text(c: Connection) -> None:
-    """Bytes that are not UTF-8 come as they are, so that they are found wrong where they stand."""
-    raw: Any = c.connection.driver_connection
-    raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
 
 
 def _bytes(value: object) -> bytes:
@@ -98,6 +93,13 @@ def _bytes(value: object) -> bytes:
 def _plain(value: object) -> str:
     """For people: text that can be written anywhere."""
     return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+_TRIGGERS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal "
+    "UNION SELECT rulename FROM pg_rules WHERE schemaname = current_schema()",
+}
 
 
 class _Audit:
@@ -158,7 +160,7 @@ class _Audit:
 
     def _check_schema(self) -> None:
         """Nobody changes rows behind the server's back."""
-        found = self._c.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        found = self._c.exec_driver_sql(_TRIGGERS[self._c.dialect.name])
         for (name,) in found:
             raise _wrong(
                 "ILLEGAL_TRANSITION", f"The database has a trigger, {name}; it needs none."

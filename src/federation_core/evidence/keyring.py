@@ -32,6 +32,8 @@ class Keyring:
         self._ledger, self._tenant, self._clock, self._file = ledger, tenant, clock, file
         self.key = key
         self.epochs: list[Epoch] = []
+        self.head = Head()
+        """The end of the stream of rotations, as far as this node knows."""
 
     @classmethod
     async def open(
@@ -54,7 +56,8 @@ class Keyring:
         if first is None:
             key = LogKey.of(ledger.log, load_or_create_seed(file) if seed is None else seed)
             await ledger.append(Append("", tenant, Head(), [], rows={"meta": [(_META, key.vkey)]}))
-            first = key.vkey
+            first = await ledger.read(queries.setting, _META) or ""  # another node may be faster
+        head = await ledger.read(queries.head, _STREAM)
         epochs = epochs_of(first, await ledger.read(rotations))
         current = epochs[-1].key.text
         candidates = [_read(ledger.log, f) for f in (file, _next(file))] if own else []
@@ -62,7 +65,7 @@ class Keyring:
             candidates = [LogKey.of(ledger.log, seed)]
         found = next((k for k in candidates if k is not None and k.vkey == current), None)
         ring = cls(ledger, tenant, clock, file if own else None, found or candidates[0] or _none())
-        ring.epochs = epochs
+        ring.epochs, ring.head = epochs, head
         if found is not None:
             if own:
                 ring._settle()
@@ -110,6 +113,20 @@ class Keyring:
         _sync(self._file.parent)
         return self.epochs[-1]
 
+    async def refresh(self) -> None:
+        """Learn of a rotation by another node. Raises `SettingsError` where the key of this one is
+        not the log's any more."""
+        head = await self._ledger.read(queries.head, _STREAM)
+        if head == self.head:
+            return
+        self.epochs = epochs_of(self.epochs[0].key.text, await self._ledger.read(rotations))
+        self.head = head
+        if self.epochs[-1].key.text != self.key.vkey:
+            raise SettingsError(
+                f"The signing key of this log is {self.epochs[-1].key.text} now; give this node "
+                "that one and start it again. Until then the other nodes sign."
+            )
+
     async def _record(self, new: LogKey, actor: Actor, reason: str) -> None:
         while True:
             head = await self._ledger.read(queries.head, _STREAM)
@@ -130,6 +147,7 @@ class Keyring:
                 continue
             break
         self.key = new
+        self.head = event.next_head
         self.epochs = epochs_of(self.epochs[0].key.text, await self._ledger.read(rotations))
 
 

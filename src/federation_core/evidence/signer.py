@@ -53,6 +53,7 @@ class Signer:
         if self._newest is not None:
             await self._check(self._newest)
         self._ledger.listen(self._committed)
+        self._ledger.listen_elsewhere(lambda _: self._new.set())
         self._new.set()
         self._task = asyncio.create_task(self._work(), name="signer")
 
@@ -118,9 +119,11 @@ class Signer:
 
     async def _sign(self) -> SignedCheckpoint | None:
         async with self._turn:
+            if self._ledger.is_shared:
+                await self._catch_up()
             tree = await self._ledger.tree()
             last = self._newest
-            if tree.size == (last.size if last else 0):
+            if tree.size <= (last.size if last else 0):
                 return last
             root = tree.root()
             note = sign_checkpoint(
@@ -129,6 +132,7 @@ class Signer:
             row = (tree.size, root.hex(), note.encode().decode(), "", 0, self._clock())
             append = Append("", "", Head(), [], rows={"checkpoints": [row]})
             append.after_checkpoint = last.size if last else -1
+            append.expects = {"log": self._keys.head}  # nobody has rotated the key meanwhile
             try:
                 await self._ledger.append(append)
                 self._newest = SignedCheckpoint(*row)
@@ -139,11 +143,13 @@ class Signer:
         return self._newest
 
     async def _catch_up(self) -> None:
-        """Somebody else has signed meanwhile. Raises `IntegrityError` where that is over another
-        log than this one."""
-        self._newest = await self._ledger.read(newest_checkpoint)
-        if self._newest is not None:
-            await self._check(self._newest)
+        """Another node may have signed meanwhile, or rotated the key. Raises `IntegrityError` where
+        that is over another log than this one, `SettingsError` where this node's key is old."""
+        await self._keys.refresh()
+        found = await self._ledger.read(newest_checkpoint)
+        if found is not None and (self._newest is None or found.size != self._newest.size):
+            await self._check(found)
+        self._newest = found
 
     async def covering(self, size: int) -> None:
         """Return when a checkpoint over at least `size` events is stored."""

@@ -862,6 +862,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "input_hash": _is_hash,
         "decision_hash": _is_hash,
         "idempotency_key": str,
+        "node?": str,
         "again?": bool,
     },
     "FC-STEP-002": _ENDING | {"output_hash": _is_hash},

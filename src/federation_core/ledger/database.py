@@ -1,90 +1,104 @@
-"""Opening the database: pragmas, migration, and the translation of its errors."""
+"""The database under the ledger: what every kind offers, and the translation of its errors."""
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import IntegrityError, LedgerUnavailable
 from .schema import SCHEMA_HEAD
 
-__all__ = ["Database", "translated"]
+__all__ = ["ROW_REFUSED", "Database", "Target", "open_database", "read_any_text", "translated"]
 
-BUSY_MS = 2_000
-"""How long to wait for a lock that another process holds before saying so."""
+Target = Path | str
+"""Where a ledger is: the file of a SQLite database, or the URL of a PostgreSQL one."""
+
+ROW_REFUSED = "row_refused"
+"""Code of the error for data that the database does not take, whoever else's are in the batch."""
 
 
-class Database:
-    """One SQLite file in WAL mode with `synchronous=FULL`: a commit that returned is on the disk.
+class Database(ABC):
+    """`writer` is for one thread; its transactions, once they hold `lock`, are alone: what they
+    read stays true until they commit. `reader` connections see one state of the whole database for
+    the length of a transaction, and cannot write.
 
-    `writer` is for one thread; its transactions begin IMMEDIATE, so that what it reads in them
-    stays true until it commits. `reader` connections cannot write.
+    A commit that returned is on the disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.writer = _engine(path, begin="BEGIN IMMEDIATE", query_only=False)
-        self.reader = _engine(path, begin="BEGIN", query_only=True)
+    writer: Engine
+    reader: Engine
+    name: str
+    """For people; it holds no secret."""
+    is_shared: bool
+    """Whether other processes may write to it meanwhile."""
 
     def migrate(self) -> None:
         """Bring the schema to `SCHEMA_HEAD`. Raises `LedgerUnavailable` or `IntegrityError`."""
         with translated(), self.writer.connect() as connection:
-            current = _revision(connection)
-            if current == SCHEMA_HEAD:
+            if _revision(connection) == SCHEMA_HEAD:
                 return
-            _upgrade(connection, current)
+            self.lock_schema(connection)
+            current = _revision(connection)
+            if current != SCHEMA_HEAD:
+                _upgrade(connection, current)
             connection.commit()
 
+    @abstractmethod
+    def lock(self, connection: Connection) -> None:
+        """Wait until no other transaction writes, and keep others from it until this one ends."""
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Be the only one that migrates."""
+        self.lock(connection)
+
+    @abstractmethod
+    def take_time(self, connection: Connection) -> None:
+        """Let this transaction be idle for as long as it wants to."""
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[object]:
+        """For as long as nobody else uses it. Raises `OperatorError` where somebody does."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is a ledger already. Raises `LedgerUnavailable` where nobody can know."""
+
+    @abstractmethod
     def forget(self) -> None:
-        """After an erasure: bring what the write-ahead log still holds into the file, and empty
-        it, as far as readers let go of it now."""
-        with self.writer.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            driver.execute("PRAGMA busy_timeout = 0")
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            driver.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        """After an erasure: overwrite, as far as it can be done now, what is left of the values."""
 
     def close(self) -> None:
         self.writer.dispose()
         self.reader.dispose()
 
 
-def _engine(path: Path, *, begin: str, query_only: bool) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=QueuePool,
-        pool_size=1 if not query_only else 4,
-        connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
-    )
+def open_database(target: Target) -> Database:
+    """Raises `SettingsError` for a URL or a server that cannot be used."""
+    if isinstance(target, Path):
+        from .sqlite import SqliteDatabase
 
-    @event.listens_for(engine, "connect")
-    def _connect(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA cache_size=-65536")
-        if query_only:
-            connection.execute("PRAGMA query_only=ON")
+        return SqliteDatabase(target)
+    from .postgresql import PostgresDatabase
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+    return PostgresDatabase(target)
 
-    return engine
+
+def read_any_text(connection: Connection) -> None:
+    """Bytes that are not UTF-8 come as they are, so that they are found wrong where they stand.
+    SQLite lets anything into a column; PostgreSQL does not."""
+    raw: Any = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
 
 
 def _revision(connection: Connection) -> str | None:
-    found = connection.exec_driver_sql(
-        "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
-    ).first()
-    if found is None:
+    if not inspect(connection).has_table("alembic_version"):
         return None
     row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
     return None if row is None else str(row[0])
@@ -110,23 +124,52 @@ def _upgrade(connection: Connection, current: str | None) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the driver's errors into ours, with the driver's as the cause."""
+    """Turn the driver's errors into ours, with the driver's as the cause. A `LedgerUnavailable`
+    with the fact `again` may well succeed when it is tried at once."""
     try:
         yield
+    except PoolTimeout as e:
+        raise LedgerUnavailable("Every connection to the database is in use; try again.") from e
     except DBAPIError as e:
-        reason = str(e.orig)
-        if isinstance(e.orig, sqlite3.DatabaseError) and "malformed" in reason:
-            raise IntegrityError(f"The database is damaged: {reason}.") from e
-        raise LedgerUnavailable(f"The ledger cannot be used now: {reason}.{_advice(reason)}") from e
+        if isinstance(e.orig, sqlite3.Error):
+            raise _of_sqlite(str(e.orig), e.orig) from e
+        raise _of_postgresql(e) from e
 
 
-def _advice(reason: str) -> str:
-    for sign, advice in (
-        ("full", " Free some disk space; nothing was written."),
-        ("locked", " Another process holds it; nothing was written."),
-        ("readonly", " Its file is read-only; nothing was written."),
-        ("unable to open", " Check that its folder exists and may be written."),
-    ):
-        if sign in reason:
-            return advice
-    return ""
+def _of_sqlite(reason: str, error: sqlite3.Error) -> Exception:
+    if isinstance(error, sqlite3.DatabaseError) and "malformed" in reason:
+        return IntegrityError(f"The database is damaged: {reason}.")
+    advice = next((told for sign, told in _SQLITE_ADVICE if sign in reason), "")
+    return LedgerUnavailable(f"The ledger cannot be used now: {reason}.{advice}")
+
+
+_SQLITE_ADVICE = (
+    ("full", " Free some disk space; nothing was written."),
+    ("locked", " Another process holds it; nothing was written."),
+    ("readonly", " Its file is read-only; nothing was written."),
+    ("unable to open", " Check that its folder exists and may be written."),
+)
+
+
+def _of_postgresql(error: DBAPIError) -> Exception:
+    """By SQLSTATE (PostgreSQL, appendix A); without one the connection itself is gone."""
+    origin: Any = error.orig
+    state: str = getattr(origin, "sqlstate", None) or "08000"
+    first = (str(origin).strip() or type(origin).__name__).splitlines()[0].rstrip(".")
+    if state[:2] in ("22", "23"):
+        return LedgerUnavailable(f"The database refuses these data: {first}.", code=ROW_REFUSED)
+    if state[:2] == "XX":
+        return IntegrityError(f"The database is damaged: {first}.")
+    advice = next((told for sign, told in _STATE_ADVICE if state.startswith(sign)), "")
+    again = state[:2] in ("08", "40") or state in ("57P01", "57P02", "57P03", "25P03")
+    return LedgerUnavailable(f"The ledger cannot be used now: {first}.{advice}", again=again)
+
+
+_STATE_ADVICE = (
+    ("53100", " Free some disk space on the database's server; nothing was written."),
+    ("53300", " Allow the database more connections."),
+    ("25006", " This server only reads; connect to the primary."),
+    ("28", " Check the user and password of the database's URL."),
+    ("3D", " Create the database first."),
+    ("55P03", " Another node holds the log's lock; nothing was written."),
+)

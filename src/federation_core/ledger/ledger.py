@@ -4,17 +4,20 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
-from ..errors import InvalidInput
+from ..errors import FederationError, InvalidInput, LedgerUnavailable
+from ..spine.envelope import Head
 from . import queries
 from .append import Append
-from .database import Database, translated
+from .database import Database, Target, open_database, translated
+from .node import LEASE_S, Node, NodeFenced
 from .schema import meta
+from .tail import Tail
 from .tree import LogTree, load_tree
 from .writer import Writer
 
@@ -31,15 +34,15 @@ class Watch:
         self._changed = asyncio.Event()
         self._last: Append | None = None
 
-    def tell(self, append: Append) -> None:
+    def tell(self, append: Append | None) -> None:
         self._last = append
         self._changed.set()
 
-    async def next(self) -> Append:
-        """The newest append that was not seen yet, once there is one; older ones are left out."""
+    async def next(self) -> Append | None:
+        """The newest append that was not seen yet, once there is one; older ones are left out.
+        None where another node made it."""
         await self._changed.wait()
         self._changed.clear()
-        assert self._last is not None
         return self._last
 
 
@@ -52,22 +55,82 @@ class Ledger:
     the event loop that opened it.
     """
 
-    def __init__(self, database: Database, log: str) -> None:
+    def __init__(self, database: Database, log: str, lease_s: float = LEASE_S) -> None:
         self._database = database
+        self._lease_s = lease_s
         self.log = log
-        self._writer = Writer(database, self._committed)
+        self._writer = Writer(database, self._committed, self._found_dead, lease_s)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
         self._watchers: dict[str, set[Watch]] = {}
         self._listeners: list[Callable[[list[Append]], None]] = []
+        self._foreign: list[Callable[[list[str]], None]] = []
+        self._fenced: list[Callable[[], None]] = []
+        self._orphaned: list[Callable[[], None]] = []
+        self.guard: Callable[[str], dict[str, Head]] | None = None
+        """What every append of a tenant rests on, where other nodes may change it."""
+        self._heart: asyncio.Task[None] | None = None
+        self._tail: Tail | None = None
 
     @classmethod
-    async def open(cls, path: Path) -> "Ledger":
-        """Open or create the database at `path`, and bring its schema up to date. Raises
-        `LedgerUnavailable` where it cannot be used, `IntegrityError` where it must not be."""
-        database = await asyncio.to_thread(_prepare, path)
-        with database.reader.connect() as connection:
-            log = queries.setting(connection, "log") or ""
-        return cls(database, log)
+    async def open(cls, target: Target, *, lease_s: float = LEASE_S) -> "Ledger":
+        """Open or create the database, and bring its schema up to date; where it is shared, the
+        other nodes take this one for dead when it is not heard of for `lease_s` seconds. Raises
+        `LedgerUnavailable` where it cannot be used, `IntegrityError` where it must not be,
+        `SettingsError` for a URL that names none."""
+        database = await asyncio.to_thread(_prepare, target)
+        log = await asyncio.to_thread(_log_of, database)
+        ledger = cls(database, log, lease_s)
+        if database.is_shared:
+            try:
+                await ledger._join()
+            except BaseException:
+                await ledger.close()
+                raise
+        return ledger
+
+    async def _join(self) -> None:
+        """Be one of the nodes, and hear what the others commit."""
+        from .postgresql import PostgresDatabase
+
+        await self._beat()
+        loop = asyncio.get_running_loop()
+        database = self._database
+        assert isinstance(database, PostgresDatabase)
+
+        def tell(streams: list[str]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(self._appended_elsewhere, streams)
+
+        self._tail = await asyncio.to_thread(Tail, database, tell, lambda: self.node or "")
+        self._heart = asyncio.create_task(self._keep_lease(), name="ledger-lease")
+
+    async def _beat(self) -> None:
+        await self._writer.submit(Append("", "", Head(), []))
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            try:
+                await self._beat()
+            except NodeFenced as e:
+                self._was_fenced(e)
+            except LedgerUnavailable as e:
+                structlog.get_logger().warning("lease_not_renewed", why=e.detail)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may write to it meanwhile."""
+        return self._database.is_shared
+
+    @property
+    def node(self) -> str | None:
+        """The name under which this process writes; None where it is alone."""
+        return self._writer.node.id if self._writer.node else None
+
+    @property
+    def may_execute(self) -> bool:
+        """Whether no other node can have taken this one for dead."""
+        return self._writer.node is None or self._writer.node.is_leased
 
     async def append(self, append: Append) -> None:
         """Store `append`. Returns when it is durable. Raises `StaleAppend`, `Conflict` (its
@@ -76,7 +139,13 @@ class Ledger:
         for text in append.objects.values():
             if "\0" in text:  # a database's text ends there, and its hash would be another's
                 raise InvalidInput("A text to be stored must not hold the character U+0000.")
-        await self._writer.submit(append)
+        if self.guard is not None:
+            append.expects = append.expects | self.guard(append.tenant)
+        try:
+            await self._writer.submit(append)
+        except NodeFenced as e:
+            self._was_fenced(e)
+            raise
 
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -108,10 +177,45 @@ class Ledger:
         """Call `listener` on the event loop with every batch that became durable."""
         self._listeners.append(listener)
 
+    def listen_elsewhere(self, listener: Callable[[list[str]], None]) -> None:
+        """Call `listener` on the event loop with the streams that other nodes appended to."""
+        self._foreign.append(listener)
+
+    def on_fenced(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the other nodes took this one for dead: nothing that it executes
+        is its own any more. It goes on as another node."""
+        self._fenced.append(listener)
+
+    def on_orphans(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when another node was found dead, and its runs may be taken up."""
+        self._orphaned.append(listener)
+
     async def tree(self) -> LogTree:
         """The Merkle tree over all that is durable now; not to be changed."""
-        known = self._writer.tree
+        known = None if self.is_shared else self._writer.tree
         return await self.read(load_tree) if known is None else known
+
+    def _appended_elsewhere(self, streams: list[str]) -> None:
+        for listener in self._foreign:
+            listener(streams)
+        for stream in self._watchers.keys() & set(streams):
+            for watch in self._watchers[stream]:
+                watch.tell(None)
+
+    def _found_dead(self, nodes: list[str]) -> None:
+        structlog.get_logger().warning("nodes_fenced", nodes=nodes)
+        for listener in self._orphaned:
+            listener()
+
+    def _was_fenced(self, error: NodeFenced) -> None:
+        """Let go of everything, and go on under another name."""
+        fenced = error.facts["node"]
+        if fenced != self.node:
+            return  # another append of the same node was here before
+        structlog.get_logger().error("node_fenced", node=fenced)
+        self._writer.node = Node(self._lease_s)
+        for listener in self._fenced:
+            listener()
 
     def _committed(self, appends: list[Append]) -> None:
         for listener in self._listeners:
@@ -127,16 +231,32 @@ class Ledger:
 
     async def close(self) -> None:
         """Commit what waits, and let go of the database."""
+        if self._heart is not None:
+            self._heart.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._heart
         await asyncio.to_thread(self._writer.close)
+        if self._tail is not None:
+            self._tail.stop()
+        with suppress(FederationError):  # its lease will tell the others
+            await asyncio.to_thread(self._writer.leave)
+        if self._tail is not None:
+            await asyncio.to_thread(self._tail.join)
         self._readers.shutdown()
         self._database.close()
 
 
-def _prepare(path: Path) -> Database:
-    database = Database(path)
+def _log_of(database: Database) -> str:
+    with translated(), database.reader.connect() as connection:
+        return queries.setting(connection, "log") or ""
+
+
+def _prepare(target: Target) -> Database:
+    database = open_database(target)
     try:
         database.migrate()
         with translated(), database.writer.begin() as connection:
+            database.lock(connection)
             if queries.setting(connection, "log") is None:
                 name = f"federation-core/{secrets.token_hex(8)}"
                 connection.execute(meta.insert().values(key="log", value=name))

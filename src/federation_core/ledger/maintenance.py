@@ -4,7 +4,6 @@ It walks the stored bytes from the beginning and trusts no row that can be deriv
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ from ..spine.fold import apply
 from ..spine.run import Run
 from . import schema
 from .bulk import write_rows
-from .database import Database, translated
-from .exclusive import Exclusive
+from .database import Target, open_database, read_any_text, translated
 from .projections import rows_of, workflow_row
 from .queries import bodies
 from .tree import LogTree
@@ -45,21 +43,23 @@ def _nothing(_done: int, _of: int) -> None:
     pass
 
 
-def rebuild(path: Path, progress: Progress = _nothing) -> RebuildReport:
+def rebuild(target: Target, progress: Progress = _nothing) -> RebuildReport:
     """Drop the projections and make them again from the events, in one transaction.
 
     Raises `OperatorError` while a server uses the ledger, `IntegrityError` where the events
     themselves do not hold: then nothing is changed.
     """
-    with Exclusive(path.parent):
-        database = Database(path)
-        try:
+    database = open_database(target)
+    try:
+        with database.alone():
             database.migrate()
             with translated(), database.writer.begin() as connection:
-                _read_any_text(connection)
+                database.lock(connection)
+                database.take_time(connection)
+                read_any_text(connection)
                 return _rebuild(connection, progress)
-        finally:
-            database.close()
+    finally:
+        database.close()
 
 
 def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
@@ -103,12 +103,6 @@ def _rows(c: Connection, table: Table) -> dict[tuple[Any, ...], str]:
         tuple(row[i] for i in keys): sha256(repr(tuple(row)).encode())
         for row in c.execute(select(table))
     }
-
-
-def _read_any_text(c: Connection) -> None:
-    """Bytes that are not UTF-8 come as they are, so that they are found wrong where they stand."""
-    raw: Any = c.connection.driver_connection
-    raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
 
 
 def _bytes(value: object) -> bytes:

@@ -10,6 +10,7 @@ from ..spine.actions import next_actions
 from ..spine.canonical import canonical
 from ..spine.envelope import Event
 from ..spine.run import Run
+from ..spine.steps import Running
 from ..spine.times import to_rfc3339
 from ..spine.turn import Turn
 from .append import Answer, Append, Payload
@@ -39,6 +40,7 @@ def rows_of(
         run.status,
         wake_at(run),
         _encode(run_doc(run)).decode(),
+        _node_of(run),
     )
     step_rows = [
         (run_id, step.index, _encode(step_doc(step)).decode())
@@ -49,6 +51,12 @@ def rows_of(
         for gate in (run.gates[g] for g in gates if g in run.gates)
     ]
     return {"runs": [run_row], "steps": step_rows, "gates": gate_rows}
+
+
+def _node_of(run: Run) -> str | None:
+    """A node that executes a step of the run; where there are several, the first."""
+    states = (run.steps[step_id].state for step_id in run.in_flight)
+    return next((s.node for s in states if isinstance(s, Running) and s.node), None)
 
 
 def workflow_row(event: Event) -> tuple[str, str, str, str, str]:

@@ -2,7 +2,7 @@
 every query that a caller's request leads to."""
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from ..spine.envelope import Head
 from ..spine.times import from_rfc3339
@@ -13,6 +13,7 @@ from .schema import (
     events,
     gates,
     meta,
+    nodes,
     objects,
     packs,
     payloads,
@@ -247,14 +248,20 @@ def run_of_gate(c: Connection, gate_id: str) -> tuple[str, str] | None:
     return None if row is None else (row.run_id, row.tenant)
 
 
-def due_runs(c: Connection, now: int, *, limit: int) -> list[tuple[str, int]]:
-    """Run ids to wake, with when they were due (microseconds), the longest due first."""
+def due_runs(
+    c: Connection, now: int, *, limit: int, node: str | None = None
+) -> list[tuple[str, int]]:
+    """Run ids to wake, with when they were due (microseconds), the longest due first. To `node`,
+    where there are several, those of other nodes that live are not."""
     query = (
         select(runs.c.run_id, runs.c.wake_at)
         .where(runs.c.wake_at.is_not(None), runs.c.wake_at <= now)
         .order_by(runs.c.wake_at)
         .limit(limit)
     )
+    if node is not None:
+        others = select(nodes.c.node).where(nodes.c.fenced == 0, nodes.c.node != node)
+        query = query.where(or_(runs.c.node.is_(None), runs.c.node.not_in(others)))
     return [(row.run_id, row.wake_at) for row in c.execute(query)]
 
 

@@ -2,9 +2,11 @@
 
 `events`, `payloads`, `objects`, `checkpoints` and `meta` are the record. `tiles` and the
 projections follow from it, and `rebuild` can drop them and make them again. `answers` and `packs`
-only remember: what was answered to an idempotency key, and which evidence packs were made."""
+only remember: what was answered to an idempotency key, and which evidence packs were made. `nodes`
+are the processes that write to it now."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, text
+from sqlalchemy import Text as AnyText
 
 __all__ = [
     "SCHEMA_HEAD",
@@ -14,6 +16,7 @@ __all__ = [
     "gates",
     "meta",
     "metadata",
+    "nodes",
     "objects",
     "packs",
     "payloads",
@@ -24,10 +27,16 @@ __all__ = [
     "workflows",
 ]
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
+
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")
+"""Ordered by its bytes, whatever language the database was made for."""
+
+Position = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite calls its own row number INTEGER only."""
 
 meta = Table(
     "meta",
@@ -40,7 +49,7 @@ events = Table(
     "events",
     metadata,
     # The leaf index in the log: commit order, from 0, without holes.
-    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("position", Position, primary_key=True),
     Column("stream", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("type", Text, nullable=False),
@@ -70,7 +79,7 @@ tiles = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("size", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("size", Position, primary_key=True),
     Column("root", Text, nullable=False),
     Column("note", Text, nullable=False),
     # Further signature lines of the note, from witnesses, and how many of them there are.
@@ -115,8 +124,15 @@ runs = Table(
     # on. Written with its cause, so that no wake-up is lost in a crash.
     Column("wake_at", BigInteger),
     Column("doc", Text, nullable=False),
+    # A node that is executing a step of it; null where none is, or where there is but one node.
+    Column("node", Text),
     Index("runs_by_tenant", "tenant", "run_id"),
-    Index("runs_by_wake", "wake_at", sqlite_where=text("wake_at IS NOT NULL")),
+    Index(
+        "runs_by_wake",
+        "wake_at",
+        sqlite_where=text("wake_at IS NOT NULL"),
+        postgresql_where=text("wake_at IS NOT NULL"),
+    ),
 )
 
 steps = Table(
@@ -147,6 +163,15 @@ workflows = Table(
     Column("version", Text, primary_key=True),
     Column("registered_at", Text, nullable=False),
     Column("doc", Text, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("joined_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("fenced", BigInteger, nullable=False),
 )
 
 answers = Table(

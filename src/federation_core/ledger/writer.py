@@ -16,20 +16,26 @@ from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
 from ..spine.envelope import Head
 from .append import Append
 from .bulk import (
+    announce,
     erase,
     find_heads,
     is_answered,
+    is_stored,
     newest_checkpoint,
     next_position,
     write_rows,
 )
-from .database import Database, translated
+from .database import ROW_REFUSED, Database, translated
+from .node import Node
 from .tree import LogTree, load_tree
 
 __all__ = ["Writer"]
 
 MAX_BATCH = 512
 """Appends in one transaction: more would make the first of them wait for the last."""
+
+_TRIES = 3
+"""How often a transaction is begun that was cut off, or gave way to another."""
 
 
 _NO_EVENTS = Head()
@@ -47,14 +53,24 @@ class _Job:
 class Writer:
     """Start it on a running event loop; `on_commit` is called there with every durable batch."""
 
-    def __init__(self, database: Database, on_commit: Callable[[list[Append]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_commit: Callable[[list[Append]], None],
+        on_fenced: Callable[[list[str]], None],
+        lease_s: float,
+    ) -> None:
+        """`on_fenced` is told the nodes that were found dead."""
         self._database = database
         self._on_commit = on_commit
+        self._on_fenced = on_fenced
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._closed = False
         self.commits = 0
+        self.node = Node(lease_s) if database.is_shared else None
+        """Under which name this process writes; None where it is alone."""
         self.tree: LogTree | None = None
         """The tree over all that is durable, and never changed: a commit puts another there. None
         until the first commit, and where it is not known how one ended."""
@@ -97,25 +113,82 @@ class Writer:
         return jobs, True
 
     def _commit(self, jobs: list[_Job]) -> None:
-        known, self.tree = self.tree, None
         try:
-            with translated(), self._database.writer.begin() as connection:
-                tree = _grown(connection, known)
-                _refuse_stale(connection, jobs)
-                appends = [j.append for j in jobs if j.error is None]
-                _write(connection, appends, tree)
-            self.tree = tree
-            self.commits += 1
-            if any(a.erasures for a in appends):
-                self._database.forget()
+            self._store_surely(jobs)
         except FederationError as e:
-            for job in jobs:
-                job.error = job.error or e
+            if e.error_code == ROW_REFUSED and len(jobs) > 1:
+                for job in jobs:  # one of them is at fault, the others are not
+                    self._commit([job])
+                return
+            _fail(jobs, e)
         except Exception as e:  # a bug must not end the thread that everybody waits for
             failure = LedgerUnavailable(f"The ledger could not write: {type(e).__name__}: {e}.")
             failure.__cause__ = e
-            for job in jobs:
-                job.error = job.error or failure
+            _fail(jobs, failure)
+
+    def _store_surely(self, jobs: list[_Job]) -> None:
+        """Store, and where the database went away during it find out whether it did."""
+        for tried in range(1, _TRIES + 1):
+            try:
+                self._store(jobs)
+            except LedgerUnavailable as e:
+                if self._was_stored(jobs, e):
+                    self.commits += 1
+                    return
+                if not e.facts.get("again") or tried == _TRIES:
+                    raise
+            else:
+                return
+
+    def _was_stored(self, jobs: list[_Job], failure: LedgerUnavailable) -> bool:
+        appends = [j.append for j in jobs if j.error is None and j.append.events]
+        if not appends or failure.error_code != LedgerUnavailable.code:
+            return False
+        try:
+            with translated(), self._database.writer.begin() as connection:
+                self._database.lock(connection)  # or the transaction may be about to commit still
+                return is_stored(connection, appends[-1])
+        except LedgerUnavailable as e:
+            if not self._database.is_shared:
+                return False
+            raise LedgerUnavailable(
+                "The database went away while something was written, and whether it was is not "
+                "known yet; look again, or repeat the request with its idempotency key.",
+                code="outcome_unknown",
+            ) from e
+
+    def _store(self, jobs: list[_Job]) -> None:
+        known, self.tree = self.tree, None
+        for job in jobs:
+            job.error = None
+        node, fenced = self.node, list[str]()
+        with translated(), self._database.writer.begin() as connection:
+            self._database.lock(connection)
+            if node is not None:
+                fenced = node.check_in(connection)
+            tree = _grown(connection, known)
+            first = tree.size
+            _refuse_stale(connection, jobs)
+            appends = [j.append for j in jobs if j.error is None]
+            _write(connection, appends, tree)
+            if node is not None and tree.size > first:
+                announce(connection, f"{node.id} {first} {tree.size}")
+        self.tree = tree
+        self.commits += 1
+        if node is not None:
+            node.committed()
+        if fenced:
+            self._loop.call_soon_threadsafe(self._on_fenced, fenced)
+        if any(a.erasures for a in appends):
+            self._database.forget()
+
+    def leave(self) -> None:
+        """Before `close`: tell the other nodes that this one goes."""
+        if self.node is not None:
+            with translated(), self._database.writer.begin() as connection:
+                self._database.lock(connection)
+                self.node.leave(connection)
+                announce(connection, f"{self.node.id} 0 0")
 
     def _tell(self, jobs: list[_Job]) -> None:
         self._on_commit([j.append for j in jobs if j.error is None])
@@ -128,9 +201,16 @@ class Writer:
                 job.future.set_exception(job.error)
 
 
+def _fail(jobs: list[_Job], error: FederationError) -> None:
+    for job in jobs:
+        job.error = job.error or error
+
+
 def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
-    """Mark the jobs whose stream is not where they think, and those whose key is taken."""
+    """Mark the jobs whose stream is not where they think, or another that they rest on, and those
+    whose key is taken."""
     names = list({j.append.stream for j in jobs if j.append.events})
+    names += {s for j in jobs for s in j.append.expects}
     heads = {stream: Head(seq, hash_) for stream, seq, hash_ in find_heads(connection, names)}
     taken: set[tuple[str, str]] = set()
     for job in jobs:
@@ -139,6 +219,10 @@ def _refuse_stale(connection: Connection, jobs: list[_Job]) -> None:
             newest = newest_checkpoint(connection)
             if newest != append.after_checkpoint:
                 job.error = StaleAppend(f"The newest checkpoint has the size {newest}.")
+        moved = [s for s, h in append.expects.items() if heads.get(s, _NO_EVENTS) != h]
+        if moved:
+            job.error = StaleAppend(f"{moved[0]} has moved on.", stream=moved[0])
+            continue
         if not append.events:
             continue
         head = heads.get(append.stream, _NO_EVENTS)

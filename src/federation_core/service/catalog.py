@@ -1,5 +1,5 @@
-"""Which workflows are registered, remembered: a version never changes, and what is newest changes
-only through this process, which holds the data directory alone."""
+"""Which workflows are registered, remembered: a version never changes; what is newest is remembered
+only where no other node could register another."""
 
 from ..ledger import Ledger, queries
 from ..ledger.documents import WorkflowDoc
@@ -22,6 +22,8 @@ class Catalog:
         if key in self._newest:
             return self._newest[key]
         found = await self._ledger.read(queries.newest_workflow, tenant, workflow_id)
+        if self._ledger.is_shared:
+            return found
         if found is not None and before == self._registrations:  # else it may be older than newest
             self._newest[key] = found
         return found

@@ -22,7 +22,9 @@ from ..evidence.signer import Signer
 from ..executors.registry import Executors
 from ..identity import ALL_SCOPES, Caller
 from ..ledger import Append, Ledger
+from ..ledger.database import Target
 from ..ledger.exclusive import Exclusive
+from ..ledger.node import LEASE_S
 from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
 from ..spine.envelope import Head
@@ -67,7 +69,7 @@ class FederationCore:
         cls,
         data_dir: str | Path,
         *,
-        database: Path | None = None,
+        database: Target | None = None,
         policy_dir: Path | None = None,
         shipped_policy: str = "strict",
         workflow_dir: Path | None = None,
@@ -78,6 +80,7 @@ class FederationCore:
         signing_key: Path | bytes | None = None,
         previous_signing_key: bytes | None = None,
         witnesses: Iterable[WitnessSetting] = (),
+        lease_s: float = LEASE_S,
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
@@ -85,7 +88,10 @@ class FederationCore:
         take up the runs that were under way.
 
         `signing_key` is the seed of the log's key (32 bytes) or the file that holds it, by default
-        one in `data_dir` that is made at the first start.
+        one in `data_dir` that is made at the first start. `database` is the file of a SQLite
+        database, or the URL of a PostgreSQL one, which other nodes may use as well; then each has a
+        `data_dir` of its own, and all of them the same signing key; one that is not heard of for
+        `lease_s` seconds counts as dead, and the others take over.
 
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
@@ -93,10 +99,10 @@ class FederationCore:
         folder = Path(data_dir)
         async with AsyncExitStack() as stack:
             stack.enter_context(Exclusive(folder))
-            path = database or folder / "fedcore.db"
-            if path.parent.resolve() != folder.resolve():
-                stack.enter_context(Exclusive(path.parent))
-            ledger = await Ledger.open(path)
+            target = database or folder / "fedcore.db"
+            if isinstance(target, Path) and target.parent.resolve() != folder.resolve():
+                stack.enter_context(Exclusive(target.parent))
+            ledger = await Ledger.open(target, lease_s=lease_s)
             stack.push_async_callback(ledger.close)
             own_file = folder / "signing.key"
             keys = await Keyring.open(

@@ -7,7 +7,7 @@ from ..identity import Scope
 from ..ledger import Append, Erasure, queries
 from ..spine.envelope import Event, Head
 from .call import Call
-from .parts import Parts
+from .parts import Parts, anew
 from .reading import require_run
 from .records import append_record
 from .requests import EraseRequest
@@ -38,6 +38,7 @@ class Erasures:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    @anew
     async def erase(self, call: Call, request: EraseRequest) -> Erased:
         """Erase the payloads of a run, or one payload in every run of the tenant, and write to the
         log who did it and why (`FC-DATA-001`), in one transaction.

@@ -12,7 +12,7 @@ from ..spine.decision import Decision
 from ..spine.handle_gates import check_may_answer
 from ..spine.schemas import compile_schema, validate
 from .call import Call
-from .parts import Parts, Visit
+from .parts import Parts, Visit, anew
 from .reading import read_gates
 from .requests import AnswerGateRequest, BypassRequest, RequestGateRequest, ResumeRequest
 from .views import Gate, Resumed
@@ -26,6 +26,7 @@ class Gates:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    @anew
     async def request(self, call: Call, run_id: str, request: RequestGateRequest) -> Gate:
         """Ask people, and pause the run until they have answered. `timeout_seconds` of silence
         count as a refusal."""
@@ -65,6 +66,7 @@ class Gates:
         wanted = {approver_id, *(f"role:{role}" for role in own)}
         return [g for g in gates if not g.required_approvers or wanted & set(g.required_approvers)]
 
+    @anew
     async def answer(
         self, call: Call, run_id: str | None, gate_id: str, request: AnswerGateRequest
     ) -> Gate:
@@ -85,6 +87,7 @@ class Gates:
             await visit.commit(200, view)
         return view
 
+    @anew
     async def resume(self, call: Call, run_id: str, request: ResumeRequest) -> Resumed:
         """Answer with an input: it is checked against the gate's schema, and its hash written to
         the ledger. A failed check changes nothing."""
@@ -107,6 +110,7 @@ class Gates:
             await visit.commit(200, answer)
         return answer
 
+    @anew
     async def bypass(self, call: Call, run_id: str, gate_id: str, request: BypassRequest) -> Gate:
         """Emergency: let the run through without its approvers, loudly. Needs `gate:bypass`."""
         async with self._answering(call, run_id, gate_id, scope="gate:bypass") as visit:

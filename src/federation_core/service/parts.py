@@ -1,8 +1,10 @@
 """What every use case works with, and the few moves that all of them make."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -10,7 +12,7 @@ from ..engine.governor import Governor
 from ..engine.live import LiveRun, LiveRuns
 from ..engine.ports import Clock, Engine, NewId
 from ..engine.sealing import seal_payload
-from ..errors import Forbidden, NotFound
+from ..errors import Forbidden, NotFound, StaleAppend
 from ..ledger import Ledger, Payload
 from ..ledger.documents import gate_doc, run_doc, step_doc
 from ..spine.canonical import check_value
@@ -21,7 +23,31 @@ from .call import Call
 from .log_entries import log_entry
 from .views import Gate, LogEntry, Run, Step, gate_view, run_view
 
-__all__ = ["Parts", "Visit"]
+__all__ = ["Parts", "Visit", "anew"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_TRIES = 8
+
+
+def anew(
+    use_case: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A use case that is done again, from what is there now, where another node was faster."""
+
+    @wraps(use_case)
+    async def done(*args: P.args, **kwargs: P.kwargs) -> T:
+        for tried in range(_TRIES):
+            try:
+                return await use_case(*args, **kwargs)
+            except StaleAppend:
+                if tried == _TRIES - 1:
+                    raise
+                await asyncio.sleep(0.005 * 2**tried)
+        raise AssertionError
+
+    return done
 
 
 class Parts(msgspec.Struct, frozen=True):

@@ -8,7 +8,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from ..errors import FederationError, IntegrityError, InvalidInput, SettingsError
+from ..errors import (
+    FederationError,
+    IntegrityError,
+    InvalidInput,
+    LedgerUnavailable,
+    SettingsError,
+)
 from ..ledger import Append, queries
 from ..policy import Bundle, load_bundle, read_bundle_folder, shipped_bundle
 from ..spine.actor import SYSTEM, Actor
@@ -20,6 +26,9 @@ from .parts import Parts
 from .records import Record, allowed, append_record, policy_record
 
 __all__ = ["Activation", "Policies"]
+
+
+_PAUSE_S = 0.5
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,25 +50,64 @@ class Policies:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._turn = asyncio.Lock()
+        self._heads: dict[str, Head] = {}
+        self._refreshing: set[asyncio.Task[None]] = set()
+        if parts.ledger.is_shared:
+            parts.ledger.guard = self._guard
+            parts.ledger.listen_elsewhere(self._appended_elsewhere)
+
+    def _guard(self, tenant: str) -> dict[str, Head]:
+        """The activations that every decision of `tenant` was made under: an append that rests on
+        an older one, because another node activated a bundle meanwhile, is refused and done
+        again."""
+        deciding = {tenant, self._parts.default_tenant}
+        return {f"policy:{t}": self._heads.get(t, Head()) for t in deciding if t}
+
+    def _appended_elsewhere(self, streams: list[str]) -> None:
+        for stream in streams:
+            if stream.startswith("policy:"):
+                task = asyncio.create_task(self._refresh(stream))
+                self._refreshing.add(task)
+                task.add_done_callback(self._refreshing.discard)
+
+    async def _refresh(self, stream: str) -> None:
+        """Take over what another node activated."""
+        async with self._turn:
+            tenant = stream.removeprefix("policy:")
+            while True:
+                try:
+                    await self._take(stream)
+                except LedgerUnavailable:
+                    self._parts.governor.deactivate(tenant)
+                    await asyncio.sleep(_PAUSE_S)
+                else:
+                    return
+
+    async def _take(self, stream: str) -> None:
+        """Load what a tenant has activated last. A stored bundle that is not what its hash says
+        leaves its tenant without policy: everything is denied, and the log says why."""
+        parts = self._parts
+        head = await parts.ledger.read(queries.head, stream)
+        history = await self._history(stream)
+        if not history:
+            return
+        tenant = history[-1]["tenant"]  # as the event says, which is hashed; the row is not
+        try:
+            parts.governor.activate(tenant, await self._load(history[-1]["bundle_hash"]))
+        except LedgerUnavailable:
+            raise
+        except FederationError as e:
+            parts.governor.deactivate(tenant)
+            structlog.get_logger().error("policy_unusable", tenant=tenant, why=e.detail)
+        self._heads[tenant] = head
 
     async def restore(self, configured: Path | None, shipped: str) -> None:
         """At start: load what each tenant has activated, and for the default tenant activate what
-        the settings name, where they name something new since the last time they did.
-
-        A stored bundle that is not what its hash says leaves its tenant without policy: everything
-        is denied, and the log says why.
-        """
+        the settings name, where they name something new since the last time they did. See
+        `_take`."""
         parts, ledger = self._parts, self._parts.ledger
         for stream, _ in await ledger.read(queries.policy_streams):
-            history = await self._history(stream)
-            if not history:
-                continue
-            tenant = history[-1]["tenant"]  # as the event says, which is hashed; the row is not
-            try:
-                parts.governor.activate(tenant, await self._load(history[-1]["bundle_hash"]))
-            except FederationError as e:
-                parts.governor.deactivate(tenant)
-                structlog.get_logger().error("policy_unusable", tenant=tenant, why=e.detail)
+            await self._take(stream)
         await self._keep_strict()
         tenant = parts.default_tenant
         files = shipped_bundle(shipped) if configured is None else read_bundle_folder(configured)
@@ -107,7 +155,8 @@ class Policies:
                 "reason": decision.reason,
             }
             records = [record, ("FC-AUTH-001", refusal)]
-            await self._append(call.tenant, call.actor, records, _append_of)
+            events = await self._append(call.tenant, call.actor, records, _append_of)
+            self._heads[call.tenant] = events[-1].next_head
             allowed(decision)
         return await self._activate(
             call.tenant, call.actor, bundle, "api", decision=record, call=call
@@ -156,6 +205,7 @@ class Policies:
         records: list[Record] = [*([decision] if decision else []), ("FC-POLICY-002", data)]
         events = await self._append(tenant, actor, records, build)
         self._parts.governor.activate(tenant, bundle)
+        self._heads[tenant] = events[-1].next_head
         return _activation(events[-1])
 
     async def _append(

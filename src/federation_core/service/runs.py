@@ -20,7 +20,7 @@ from ..spine.run import FINAL, Run
 from ..spine.schemas import validate
 from .call import Call
 from .catalog import Catalog
-from .parts import Parts, Visit
+from .parts import Parts, Visit, anew
 from .reading import read_logs, read_payload, read_run, read_runs, require_run
 from .requests import ChangeStatusRequest, CreateRunRequest
 from .views import LogEntry, PayloadAnswer, RunAnswer
@@ -38,6 +38,7 @@ class Runs:
         self._parts = parts
         self._catalog = catalog
 
+    @anew
     async def create(self, call: Call, request: CreateRunRequest) -> RunAnswer:
         """A run is born; a managed one is on its way when this returns.
 
@@ -143,6 +144,7 @@ class Runs:
             },
         )
 
+    @anew
     async def change_status(
         self, call: Call, run_id: str, request: ChangeStatusRequest
     ) -> RunAnswer:
@@ -248,7 +250,11 @@ class Runs:
             try:
                 async with asyncio.timeout(seconds):
                     while status not in FINAL and (status != "paused" or waited):
-                        status = (await watch.next()).run_status or status
+                        append = await watch.next()
+                        if append is None:
+                            status = (await ledger.read(require_run, call.tenant, run_id)).status
+                        else:
+                            status = append.run_status or status
                         waited = waited and status == "paused"
             except TimeoutError:
                 return

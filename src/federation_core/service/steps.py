@@ -8,7 +8,7 @@ from ..spine.commands import CompleteStep, FailStep, ProposeStep, RecordRefusal
 from ..spine.events import StepError
 from ..spine.steps import Failed
 from .call import Call
-from .parts import Parts, Visit
+from .parts import Parts, Visit, anew
 from .requests import RecordStepRequest
 from .views import StepAnswer
 
@@ -21,6 +21,7 @@ class Steps:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    @anew
     async def record(self, call: Call, run_id: str, request: RecordStepRequest) -> StepAnswer:
         """`running` asks whether the caller may execute the step with this input, `completed` and
         `failed` report its end. Raises `Conflict` for a managed run, whose steps the server

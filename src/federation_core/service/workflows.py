@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict, InvalidInput, LedgerUnavailable, StaleAppend
 from ..ledger import Append, queries
+from ..ledger.database import ROW_REFUSED
 from ..ledger.documents import WorkflowDoc
 from ..ledger.projections import workflow_row
 from ..spine.canonical import canonical, sha256
@@ -14,7 +15,7 @@ from ..spine.envelope import Event, Head
 from ..spine.workflow_file import parse_workflow
 from .call import Call
 from .catalog import Catalog
-from .parts import Parts
+from .parts import Parts, anew
 from .records import allowed, append_record, policy_record
 from .requests import RegisterRequest
 from .views import RegisterAnswer
@@ -30,6 +31,7 @@ class Workflows:
         self._catalog = catalog
         self._turn = asyncio.Lock()
 
+    @anew
     async def register(
         self, call: Call, request: RegisterRequest, *, source: str = "workflow_yaml"
     ) -> RegisterAnswer:
@@ -49,7 +51,13 @@ class Workflows:
                 workflow.id, workflow.version, hashes, idempotent=known is not None
             )
             if known is None:
-                await self._append(call, workflow, artifacts, answer)
+                try:
+                    await self._append(call, workflow, artifacts, answer)
+                except LedgerUnavailable as e:
+                    if e.error_code != ROW_REFUSED:
+                        raise
+                    # Another node has registered this version since we looked.
+                    raise StaleAppend("Somebody else registered it meanwhile.") from e
                 self._catalog.forget(call.tenant, workflow.id)
             elif known.artifact_hashes != hashes:
                 raise Conflict(

@@ -136,6 +136,8 @@ class StepStarted(_Data, frozen=True, kw_only=True):
     input_hash: str
     decision_hash: str
     idempotency_key: str
+    node: str | None = None
+    """Which of several processes executes it."""
     again: bool = False
     """The same attempt once more: its first start has no end, and the step is idempotent."""
 

@@ -118,7 +118,7 @@ def _started(run: Run, event: Event, data: StepStarted) -> None:
     known = (step.step_type, step.index, permit.idempotency_key(run.run_id))
     require(told == known, event, "it is another step's type, index or key")
     started_at = state.started_at if isinstance(state, Running) else event.at
-    _put(run, step, Running(permit, started_at))
+    _put(run, step, Running(permit, started_at, data.node))
 
 
 def _completed(run: Run, event: Event, data: StepCompleted) -> None:

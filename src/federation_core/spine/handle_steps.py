@@ -99,6 +99,7 @@ def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
             input_hash=permit.input_hash,
             decision_hash=permit.decision_hash,
             idempotency_key=permit.idempotency_key(turn.run.run_id),
+            node=turn.node,
             again=again,
         )
     )

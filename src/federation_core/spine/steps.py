@@ -64,8 +64,11 @@ class Permitted(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
+    """`node` executes it, where there are several."""
+
     permit: Permit
     started_at: int
+    node: str | None = None
     status = "running"
 
 

@@ -17,7 +17,8 @@ __all__ = ["Turn"]
 
 
 class Turn:
-    """`now` is microseconds since the epoch; `new_id` supplies gate ids; `log` is the log's name.
+    """`now` is microseconds since the epoch; `new_id` supplies gate ids; `log` is the log's name,
+    and `node` the process that executes what the turn starts, where there are several.
 
     `base` is the head the turn began at: what the ledger must still find there. `permits` are the
     executions that this turn starts: they may be used once the append has returned. `values` are
@@ -25,13 +26,21 @@ class Turn:
     """
 
     def __init__(
-        self, run: Run, *, actor: Actor, now: int, new_id: Callable[[], str], log: str
+        self,
+        run: Run,
+        *,
+        actor: Actor,
+        now: int,
+        new_id: Callable[[], str],
+        log: str,
+        node: str | None = None,
     ) -> None:
         self.run = run
         self.actor = actor
         self.now = max(now, run.last_at)  # a clock that steps back never reorders a stream
         self.new_id = new_id
         self.log = log
+        self.node = node
         self.base: Head = run.head
         self.events: list[Event] = []
         self.permits: list[Permit] = []

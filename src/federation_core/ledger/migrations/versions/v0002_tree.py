@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 revision = "0002"
 down_revision = "0001"
 
@@ -12,21 +14,21 @@ def upgrade() -> None:
         "tiles",
         sa.Column("level", sa.BigInteger, primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True),
-        sa.Column("root", sa.Text, nullable=False),
+        sa.Column("root", TEXT, nullable=False),
     )
     op.create_table(
         "checkpoints",
         sa.Column("size", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-        sa.Column("root", sa.Text, nullable=False),
-        sa.Column("note", sa.Text, nullable=False),
-        sa.Column("cosignatures", sa.Text, nullable=False),
+        sa.Column("root", TEXT, nullable=False),
+        sa.Column("note", TEXT, nullable=False),
+        sa.Column("cosignatures", TEXT, nullable=False),
         sa.Column("witnesses", sa.BigInteger, nullable=False),
         sa.Column("signed_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "packs",
-        sa.Column("run_id", sa.Text, primary_key=True),
-        sa.Column("hash", sa.Text, primary_key=True),
+        sa.Column("run_id", TEXT, primary_key=True),
+        sa.Column("hash", TEXT, primary_key=True),
         sa.Column("checkpoint_size", sa.BigInteger, nullable=False),
         sa.Column("made_at", sa.BigInteger, nullable=False),
     )
@@ -38,12 +40,12 @@ def _grow_tree() -> None:
     from federation_core.ledger.tree import LogTree
 
     connection = op.get_bind()
-    rows = connection.execution_options(stream_results=True).exec_driver_sql(
-        "SELECT hash FROM events ORDER BY position"
+    page = sa.text(
+        "SELECT position, hash FROM events WHERE position >= :first ORDER BY position LIMIT 4096"
     )
     tree = LogTree()
-    while page := rows.fetchmany(4096):
-        full = [tile for (digest,) in page for tile in tree.append(bytes.fromhex(digest))]
+    while rows := connection.execute(page, {"first": tree.size}).all():
+        full = [tile for row in rows for tile in tree.append(bytes.fromhex(row.hash))]
         for level, number, root in full:
             connection.execute(
                 sa.text("INSERT INTO tiles (level, number, root) VALUES (:l, :n, :r)"),

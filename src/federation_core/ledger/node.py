@@ -1,0 +1,108 @@
+"""Nodes: which processes write to a shared ledger, and which of them count as dead.
+
+A node is one process from start to end, under an id of its own. It holds a lease that it renews
+with its commits; a node whose lease ran out is fenced by another one, and from then on none of its
+appends is taken: it is checked in the transaction of every append, under the lock that the fencing
+took as well. Times are the database's clock, so that a node's own may be wrong.
+"""
+
+import secrets
+import time
+
+from sqlalchemy import Connection, select
+
+from ..errors import LedgerUnavailable
+from .bulk import execute
+from .schema import nodes
+
+__all__ = ["LEASE_S", "NOW", "Node", "NodeFenced", "live_nodes"]
+
+LEASE_S = 10.0
+"""Seconds for which a node is believed to live after it was heard of."""
+
+NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""Microseconds since the epoch, as the database has it."""
+_DAY = 86_400_000_000
+
+
+class NodeFenced(LedgerUnavailable):
+    """Others took this node for dead; what it was executing is theirs to recover."""
+
+    code = "node_fenced"
+
+
+class Node:
+    """One membership. Used by the writer's thread; `is_leased` may be asked by any."""
+
+    def __init__(self, lease_s: float = LEASE_S) -> None:
+        self.lease_s = lease_s
+        self._until = f"{NOW} + {int(lease_s * 1_000_000)}"
+        self.id = secrets.token_hex(8)
+        self._joined = False
+        self._leased_until = self._renewing = 0.0
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether nobody can have fenced it yet, by a clock that does not stop with the process."""
+        return time.monotonic() < self._leased_until
+
+    def check_in(self, connection: Connection) -> list[str]:
+        """Join, renew the lease where it is time to, and fence those whose lease ran out; returns
+        their ids. Call it in a transaction that holds the append lock. Raises `NodeFenced`."""
+        begun = time.monotonic()
+        if not self._joined:
+            execute(
+                connection,
+                f"INSERT INTO nodes (node, joined_at, lease_until, fenced) "  # noqa: S608
+                f"VALUES (?, {NOW}, {self._until}, 0)",
+                self.id,
+            )
+            execute(
+                connection,
+                f"DELETE FROM nodes WHERE fenced = 1 AND lease_until < {NOW} - {_DAY}",  # noqa: S608
+            )
+        elif begun < self._leased_until - self.lease_s * 3 / 4:
+            query = "SELECT 1 FROM nodes WHERE node = ? AND fenced = 0"
+            self._must_live(execute(connection, query, self.id))
+            return []
+        else:
+            renewed = execute(
+                connection,
+                f"UPDATE nodes SET lease_until = {self._until} "  # noqa: S608
+                "WHERE node = ? AND fenced = 0 RETURNING 1",
+                self.id,
+            )
+            self._must_live(renewed)
+        fenced = execute(
+            connection,
+            f"UPDATE nodes SET fenced = 1 "  # noqa: S608
+            f"WHERE fenced = 0 AND lease_until < {NOW} RETURNING node",
+        )
+        self._renewing = begun + self.lease_s
+        return [node for (node,) in fenced]
+
+    def committed(self) -> None:
+        """What `check_in` did is durable."""
+        self._joined = True
+        self._leased_until = max(self._leased_until, self._renewing)
+
+    def leave(self, connection: Connection) -> None:
+        """Others may take over at once."""
+        execute(connection, "UPDATE nodes SET fenced = 1 WHERE node = ?", self.id)
+
+    def _must_live(self, rows: list[object]) -> None:
+        if not rows:
+            self._leased_until = 0.0
+            raise NodeFenced(
+                f"Node {self.id} did not renew its lease in time, so the others took over what it "
+                "did; nothing of this was written.",
+                node=self.id,
+            )
+
+
+def live_nodes(c: Connection, among: list[str]) -> set[str]:
+    """Those of `among` that nobody fenced."""
+    if not among:
+        return set()
+    query = select(nodes.c.node).where(nodes.c.node.in_(among), nodes.c.fenced == 0)
+    return set(c.execute(query).scalars())

@@ -1,0 +1,143 @@
+"""A real PostgreSQL server of the tests' own: its binaries are the system's, its data a folder."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from federation_core.ledger.database import open_database
+
+__all__ = ["Postgres", "binaries"]
+
+
+def binaries() -> Path:
+    """Where `initdb` and `postgres` are. Raises `FileNotFoundError` with what to install."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: p.parts[-3])
+    if found:
+        return found[-1].parent
+    there = shutil.which("postgres")
+    if there is None:
+        raise FileNotFoundError("The tests need PostgreSQL 14 or newer: install `postgresql`.")
+    return Path(there).parent
+
+
+class Postgres:
+    """A server on a free port of loopback. `durable` where it has to survive its own end."""
+
+    def __init__(self, *, durable: bool = False, settings: tuple[str, ...] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fedcore-pg-"))
+        self.data = self.folder / "data"
+        self._user = _unprivileged()
+        self._numbers = count(1)
+        self._has_template = False
+        if self._user is not None:
+            os.chown(self.folder, self._user, -1)
+        self._bin = binaries()
+        options = ["-U", "fedcore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+        self._call("initdb", "-D", str(self.data), *options, *([] if durable else ["--no-sync"]))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        unsafe = () if durable else ("fsync=off", "full_page_writes=off")
+        self._settings = (*unsafe, "max_connections=200", "shared_buffers=32MB", *settings)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def _call(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._bin / program, *arguments],
+            check=True,
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        given = [f"-c{setting}" for setting in self._settings]
+        place = ["-D", str(self.data), "-k", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._bin / "postgres", *place, "-h", "127.0.0.1", "-p", str(self.port), *given],
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._wait()
+
+    def _is_up(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _wait(self) -> None:
+        while not self._is_up():
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "log").read_text())
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def kill(self) -> None:
+        """All of it at once, as a power cut does."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+        self.process = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://fedcore@127.0.0.1:{self.port}/{database}"
+
+    def fresh(self, *, template: str = "template0") -> str:
+        """The URL of a new database: an empty one, or a copy of `template`."""
+        name = f"test{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def fresh_ledger(self) -> str:
+        """The URL of a new database with the tables of a ledger, and nothing in them."""
+        if not self._has_template:
+            self.execute("CREATE DATABASE migrated TEMPLATE template0")
+            database = open_database(self.url("migrated"))
+            database.migrate()
+            database.close()
+            self._has_template = True
+        return self.fresh(template="migrated")
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """One statement of a superuser."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _unprivileged() -> int | None:
+    """PostgreSQL refuses to be run by root; then somebody who may do nothing runs it."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    raise RuntimeError("There is no user who could run PostgreSQL.")
