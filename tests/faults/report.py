@@ -2,10 +2,10 @@
 
     python -m tests.faults.report
 
-`results.json` is a list with one object for each campaign: `fault` (a key of `FAULTS`), `how` it was
-made there, `test` (`file::name`, or the command of a program), `database`, `engine`, and how many
-`seeds`, `runs`, `kills` (processes, nodes or connections that were lost), `events_lost` (acknowledged
-and then gone) and `effects_doubled` (outside, of steps that are not idempotent or with the same key).
+`results.json` is a list with one object for each campaign: `fault` (a key of `FAULTS`), `how` it
+was made there, `test` (`file::name`, or the command of a program), `database`, `engine`, and how
+many `seeds`, `runs`, `kills` (processes, nodes or connections that were lost), `events_lost`
+(acknowledged and then gone) and `effects_doubled` (outside, and not asked for).
 """
 
 import sys
