@@ -17,6 +17,7 @@ NAMES = {
     *("data_dir", "database_url", "host", "port", "secret_key", "policy_dir", "workflow_dir"),
     *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
     *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
+    "secrets_dir",
 }
 SEED = bytes(range(220, 252))
 """In the standard base64 alphabet it has + and /."""
@@ -116,7 +117,7 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "require_registration": "true",
     }
     # `signing_key_file` is the other way to say `signing_key`; it has tests of its own.
-    assert set(texts) == NAMES - {"data_dir", "signing_key_file", "dev"}
+    assert set(texts) == NAMES - {"data_dir", "secrets_dir", "signing_key_file", "dev"}
     toml = "\n".join(f'{name} = "{value}"' for name, value in texts.items())
     by_line = load(data_dir, cli=texts)
     by_environment = load(data_dir, **{name.upper(): value for name, value in texts.items()})
@@ -378,6 +379,62 @@ def test_mistake_on_the_command_line_names_its_option(data_dir: Path) -> None:
 
 
 # What is never shown
+
+
+def secrets(folder: Path, **texts: str) -> str:
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return str(folder)
+
+
+def test_secrets_can_be_files_of_a_directory(data_dir: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{data_dir}/x.db"
+    folder = secrets(
+        tmp_path / "run",
+        secret_key="s\n",
+        signing_key=f"{SEED_TEXT}\n",
+        previous_signing_key=SEED_TEXT,
+        database_url=f"{url}\n",
+        something_else="is not looked at",
+    )
+    found = load(data_dir, SECRETS_DIR=folder)
+    assert (found.secret_key, found.database_url) == ("s", url)
+    assert (found.signing_key, found.previous_signing_key) == (SEED, SEED)
+    assert found.origins["secret_key"] == found.origins["signing_key"] == "secret"
+    assert found.origins["tenant"] == "default"
+
+
+def test_a_secret_of_the_directory_counts_after_the_environment_and_before_the_file(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    folder = secrets(tmp_path / "run", secret_key="mounted")
+    toml = 'secret_key = "in the file"'
+    assert load(data_dir, toml, SECRETS_DIR=folder).secret_key == "mounted"
+    assert load(data_dir, toml, SECRETS_DIR=folder, SECRET_KEY="said").secret_key == "said"
+    assert load(data_dir, toml).secret_key == "in the file"
+
+
+@pytest.mark.parametrize("name", ["secret_key", "signing_key", "database_url"])
+def test_a_secret_that_is_wrong_is_named_and_not_shown(
+    data_dir: Path, tmp_path: Path, name: str
+) -> None:
+    wrong = {"secret_key": " ", "signing_key": "abcdefg", "database_url": "abcdefg"}[name]
+    folder = secrets(tmp_path / "run", **{name: wrong})
+    told = refusal(data_dir, SECRETS_DIR=folder)
+    assert f"{folder}/{name}" in told
+    assert "abcdefg" not in told
+
+
+def test_a_secret_that_cannot_be_read_is_an_error(data_dir: Path, tmp_path: Path) -> None:
+    folder = Path(secrets(tmp_path / "run"))
+    (folder / "secret_key").mkdir()
+    assert "cannot be read" in refusal(data_dir, SECRETS_DIR=str(folder))
+
+
+def test_a_secrets_directory_must_be_there(data_dir: Path, tmp_path: Path) -> None:
+    assert "must be a directory" in refusal(data_dir, SECRETS_DIR=str(tmp_path / "none"))
+    assert "cannot set" in refusal(data_dir, f'secrets_dir = "{tmp_path}"')
 
 
 def test_description_gives_value_and_origin_of_each(data_dir: Path) -> None:

@@ -1,7 +1,8 @@
 """What the system is told at its start, and who said so.
 
 Each setting comes from the command line, else from its environment variable (`FEDCORE_<NAME>`),
-else from `fedcore.toml` in the data directory (`<name> = …`), else it has its default.
+else, where it holds a secret, from the file of its name in the secrets directory, else from
+`fedcore.toml` in the data directory (`<name> = …`), else it has its default.
 """
 
 import base64
@@ -26,12 +27,14 @@ from .transparency.keys import COSIGNATURE
 
 __all__ = ["Origin", "Settings", "load_settings", "parse_witness"]
 
-Origin = Literal["command line", "environment", "file", "default"]
+Origin = Literal["command line", "environment", "secret", "file", "default"]
 
 _FILE = "fedcore.toml"
 _SECRETS = frozenset({"secret_key", "signing_key", "previous_signing_key"})
+_IN_SECRETS_DIR = (*sorted(_SECRETS), "database_url")
+"""What an orchestrator hands over as files; the URL of a database may hold a password."""
 _COMMAND_LINE_ONLY = frozenset({"dev"})
-_NOT_IN_FILE = _COMMAND_LINE_ONLY | {"data_dir"}
+_NOT_IN_FILE = _COMMAND_LINE_ONLY | {"data_dir", "secrets_dir"}
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
 _PASSWORD = re.compile(r"(//[^:/@]*:)[^@]*@")
@@ -52,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     host: str
     port: int
+    secrets_dir: Path | None
     secret_key: str | None
     signing_key: bytes | None
     signing_key_file: Path | None
@@ -121,13 +125,15 @@ def load_settings(cli: Mapping[str, Any], environ: Mapping[str, str]) -> Setting
     for name in cli:
         _check_known(name, "The command line")
     data_dir = (
-        _parsed("data_dir", _find("data_dir", cli, environ, {})) or Path(".fedcore").absolute()
+        _parsed("data_dir", _find("data_dir", cli, environ, {}, {})) or Path(".fedcore").absolute()
     )
+    secrets_dir = _parsed("secrets_dir", _find("secrets_dir", cli, environ, {}, {}))
     in_file = _read_file(data_dir / _FILE)
+    in_secrets = _read_secrets(secrets_dir)
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for name in _PARSERS:
-        given = _find(name, cli, environ, in_file)
+        given = _find(name, cli, environ, in_file, in_secrets)
         values[name] = _default(name, data_dir) if given is None else _parsed(name, given)
         origins[name] = "default" if given is None else given.origin
     settings = Settings(**values, origins=origins)
@@ -136,13 +142,19 @@ def load_settings(cli: Mapping[str, Any], environ: Mapping[str, str]) -> Setting
 
 
 def _find(
-    name: str, cli: Mapping[str, Any], environ: Mapping[str, str], in_file: Mapping[str, Any]
+    name: str,
+    cli: Mapping[str, Any],
+    environ: Mapping[str, str],
+    in_file: Mapping[str, Any],
+    in_secrets: Mapping[str, _Given],
 ) -> _Given | None:
     variable = f"FEDCORE_{name.upper()}"
     if cli.get(name) is not None:
         return _Given(cli[name], f"--{name.replace('_', '-')}", "command line")
     if variable in environ and name not in _COMMAND_LINE_ONLY:
         return _Given(environ[variable], variable, "environment")
+    if name in in_secrets:
+        return in_secrets[name]
     if name in in_file:
         return _Given(in_file[name], f"{name!r} in {_FILE}", "file")
     return None
@@ -159,6 +171,22 @@ def _read_file(path: Path) -> dict[str, Any]:
         _check_known(name, str(path))
         if name in _NOT_IN_FILE:
             raise SettingsError(f"{path} cannot set {name!r}; give it on the command line.")
+    return found
+
+
+def _read_secrets(folder: Path | None) -> dict[str, _Given]:
+    """One file a secret, named as the setting, as containers and systemd credentials have them.
+
+    Who mounts the directory says who can read it, so the modes of its files are not judged here.
+    """
+    found: dict[str, _Given] = {}
+    for path in [] if folder is None else [folder / name for name in _IN_SECRETS_DIR]:
+        try:
+            found[path.name] = _Given(path.read_text("utf-8").strip(), str(path), "secret")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as e:
+            raise SettingsError(f"The secret {path} cannot be read: {e}.") from e
     return found
 
 
@@ -318,6 +346,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "database_url": _database,
     "host": _text,
     "port": _port,
+    "secrets_dir": _directory,
     "secret_key": _text,
     "signing_key": _seed,
     "signing_key_file": _path,

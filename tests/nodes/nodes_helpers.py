@@ -9,9 +9,10 @@ from typing import Any
 
 from tests.core_helpers import audit_store, bundle, write_bundle
 
+from federation_core.errors import OperatorError
 from federation_core.service import FederationCore
 
-__all__ = ["KEY", "eventually", "node", "pair"]
+__all__ = ["KEY", "audited", "eventually", "node", "pair"]
 
 KEY = b"\x07" * 32
 """The seed of the signing key that all nodes have."""
@@ -44,6 +45,18 @@ async def pair(
     ):
         yield a, b
     audit_store(url)
+
+
+async def audited(url: str) -> None:
+    """Once no lease runs any more, what all nodes wrote together must verify."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                audit_store(url)
+            except OperatorError:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 async def eventually(condition: Any) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 from tests.children import child
-from tests.core_helpers import audit_store, codes, open_gates, py, resume, until, workflow
-from tests.nodes.nodes_helpers import eventually, node
+from tests.core_helpers import codes, open_gates, py, resume, until, workflow
+from tests.nodes.nodes_helpers import audited, eventually, node
 
 from federation_core.ledger.schema import nodes
 from federation_core.service import FederationCore
@@ -49,7 +49,7 @@ async def test_an_idempotent_step_of_a_killed_node_is_run_again_elsewhere(
     assert len({s["node"] for s in starts}) == 2
     assert starts[-1]["again"]
     assert starts[-1]["idempotency_key"] == starts[-2]["idempotency_key"]
-    audit_store(url)
+    await audited(url)
 
 
 @pytest.mark.parametrize("moment", ["before b", "after b"])
@@ -69,7 +69,7 @@ async def test_a_step_of_a_killed_node_that_may_not_be_repeated_is_in_doubt(
             await resume(fc, asked, said)
             assert (await until(fc, run_id)).run.status == "completed"
     assert _effects(tmp_path) == ["a", "b"]
-    audit_store(url)
+    await audited(url)
 
 
 async def test_a_node_that_was_frozen_past_its_lease_cannot_write(tmp_path: Path, url: str) -> None:
@@ -94,4 +94,4 @@ async def test_a_node_that_was_frozen_past_its_lease_cannot_write(tmp_path: Path
             await resume(fc, asked, {"happened": True})
             assert (await until(fc, run_id)).run.status == "completed"
     assert _effects(tmp_path) == ["a", "b"]
-    audit_store(url)
+    await audited(url)
