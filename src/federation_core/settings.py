@@ -25,7 +25,7 @@ from .ledger.database import Target
 from .transparency import VerifierKey
 from .transparency.keys import COSIGNATURE
 
-__all__ = ["Origin", "Settings", "load_settings", "parse_witness"]
+__all__ = ["Origin", "Settings", "load_settings", "parse_database", "parse_witness"]
 
 Origin = Literal["command line", "environment", "secret", "file", "default"]
 
@@ -80,8 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def database(self) -> Target:
         """The SQLite file of `database_url`, or the URL of a PostgreSQL database."""
-        url = self.database_url
-        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else url
+        return _target(self.database_url)
 
     def describe(self) -> list[tuple[str, str, Origin]]:
         """Name, value as text (secrets masked), origin; in the order of the fields."""
@@ -270,6 +269,18 @@ def _database(value: Any) -> str:
     if path == url or not path or "?" in path or path == ":memory:":
         raise _Refusal(f"must read {_SQLITE}PATH, the path of a file, or {_POSTGRESQL}…")
     return f"{_SQLITE}{Path(path).absolute()}"
+
+
+def _target(url: str) -> Target:
+    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else url
+
+
+def parse_database(url: str, place: str) -> Target:
+    """A database from its URL. Raises `SettingsError`, which names `place`."""
+    try:
+        return _target(_database(url))
+    except _Refusal as e:
+        raise SettingsError(f"{place} {e}.") from e
 
 
 def _port(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""`fedcore ledger`: verify and rebuild the ledger, and take from it what auditors need."""
+"""`fedcore ledger`: verify, rebuild and copy the ledger, and take from it what auditors need."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,10 @@ from rich.table import Table
 
 from ..errors import SettingsError
 from ..evidence.audit import AuditReport, audit
+from ..ledger.copying import copy_ledger
 from ..ledger.database import Target
 from ..ledger.maintenance import rebuild as rebuild_ledger
-from ..settings import Settings
+from ..settings import Settings, parse_database
 from .errors import BROKEN, REFUSED
 from .groups import Command, noun
 from .ledger_log import checkpoint, consistency, trust
@@ -86,6 +87,31 @@ def rebuild(settings: Settings, out: Output) -> None:
     out.show(report, counts, verdict, *report.differences)
     if report.differences:
         raise typer.Exit(REFUSED)
+
+
+@app.command("copy", cls=Command)
+@takes(output)
+@takes(local)
+def copy(
+    settings: Settings,
+    out: Output,
+    to: Annotated[
+        str, typer.Option(metavar="URL", help="An empty database: postgresql://… or sqlite:///….")
+    ],
+) -> None:
+    """Copy the whole ledger into another, empty database.
+
+    From SQLite to PostgreSQL, or back. Stop the server first. The copy has the same bytes, hashes
+    and tree root; what queries read is made anew from the events. Nothing is changed at the source,
+    and nothing is kept at the target unless all of it is right.
+    """
+    source = _ledger(settings)
+    target = parse_database(to, "--to")
+    with _progress(out, "Copying") as progress:
+        report = copy_ledger(source, target, progress)
+    counts = facts((name, count) for name, count in report.rows.items())
+    told = f"The copy holds the same {report.events} events under the same root {report.root}."
+    out.show(report, counts, told)
 
 
 for _command in (trust, checkpoint, consistency):

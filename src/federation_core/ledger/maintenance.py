@@ -23,12 +23,12 @@ from .projections import rows_of, workflow_row
 from .queries import bodies
 from .tree import LogTree
 
-__all__ = ["Progress", "RebuildReport", "rebuild"]
+__all__ = ["PROJECTIONS", "Progress", "RebuildReport", "rebuild", "rebuild_in", "unheard"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many)."""
 
-_PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
+PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
 _PAGE = 2_000
 
 
@@ -39,11 +39,11 @@ class RebuildReport(msgspec.Struct, frozen=True):
     differences: list[str]
 
 
-def _nothing(_done: int, _of: int) -> None:
-    pass
+def unheard(_done: int, _of: int) -> None:
+    """Progress that nobody is shown."""
 
 
-def rebuild(target: Target, progress: Progress = _nothing) -> RebuildReport:
+def rebuild(target: Target, progress: Progress = unheard) -> RebuildReport:
     """Drop the projections and make them again from the events, in one transaction.
 
     Raises `OperatorError` while a server uses the ledger, `IntegrityError` where the events
@@ -57,14 +57,15 @@ def rebuild(target: Target, progress: Progress = _nothing) -> RebuildReport:
                 database.lock(connection)
                 database.take_time(connection)
                 read_any_text(connection)
-                return _rebuild(connection, progress)
+                return rebuild_in(connection, progress)
     finally:
         database.close()
 
 
-def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
-    before = {name: _rows(c, schema.metadata.tables[name]) for name in _PROJECTIONS}
-    for name in _PROJECTIONS:
+def rebuild_in(c: Connection, progress: Progress) -> RebuildReport:
+    """The same, in a transaction of the caller's."""
+    before = {name: _rows(c, schema.metadata.tables[name]) for name in PROJECTIONS}
+    for name in PROJECTIONS:
         c.execute(schema.metadata.tables[name].delete())
     heads: dict[str, Head] = {}
     tenants: dict[str, str] = {}
@@ -86,14 +87,14 @@ def _rebuild(c: Connection, progress: Progress) -> RebuildReport:
         for name, rows in rows_of(run, run.steps, run.gates).items():
             write_rows(c, name, rows)
     progress(total, total)
-    after = {name: _rows(c, schema.metadata.tables[name]) for name in _PROJECTIONS}
+    after = {name: _rows(c, schema.metadata.tables[name]) for name in PROJECTIONS}
     differences = [
         f"{name}/{'/'.join(map(str, key))}"
-        for name in _PROJECTIONS
+        for name in PROJECTIONS
         for key in sorted(before[name].keys() | after[name].keys(), key=repr)
         if before[name].get(key) != after[name].get(key)
     ]
-    return RebuildReport({name: len(after[name]) for name in _PROJECTIONS}, differences)
+    return RebuildReport({name: len(after[name]) for name in PROJECTIONS}, differences)
 
 
 def _rows(c: Connection, table: Table) -> dict[tuple[Any, ...], str]:
