@@ -26,7 +26,7 @@ __all__ = [
     "write_rows",
 ]
 
-_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "answers", "checkpoints"})
+_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "schedules", "answers", "checkpoints"})
 _IGNORES = frozenset({"payloads", "objects", "packs"})
 
 

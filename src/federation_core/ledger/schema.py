@@ -18,13 +18,14 @@ __all__ = [
     "packs",
     "payloads",
     "runs",
+    "schedules",
     "steps",
     "streams",
     "tiles",
     "workflows",
 ]
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
@@ -147,6 +148,23 @@ workflows = Table(
     Column("version", Text, primary_key=True),
     Column("registered_at", Text, nullable=False),
     Column("doc", Text, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("schedule_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    # When it ticks next (microseconds); null where it does not.
+    Column("next_at", BigInteger),
+    Column("doc", Text, nullable=False),
+    Index(
+        "schedules_by_next",
+        "next_at",
+        sqlite_where=text("next_at IS NOT NULL"),
+        postgresql_where=text("next_at IS NOT NULL"),
+    ),
 )
 
 answers = Table(
