@@ -277,6 +277,7 @@ class _Audit:
         data = event["data"]
         if event["type"] == "FC-SCHED-001":
             named = {data["input_hash"], data["metadata_hash"]}
+            self._erased.setdefault(stream, set()).difference_update(named)  # given anew
             if lost := named - set(queries.payload_hashes(self._c, stream)):
                 self._missing.setdefault(stream, set()).update(lost)
         elif (run_id := data.get("run_id")) is not None:

@@ -52,10 +52,11 @@ class Timetable:
         another machine, just as it would have gone on here.
         """
         at = self._search(instant)
-        if at is None or (self._offset(at) - self._offset(instant)) % 3600 == 0:
+        before = instant - 2 * _HALF_HOUR
+        if at is None or (self._offset(at) - self._offset(before)) % 3600 == 0:
             return at
-        # Clocks were moved by half an hour between (Lord Howe Island), where the library, which
-        # goes by whole hours, may step over a tick. From each half hour on it sees that hour's.
+        # Clocks were moved by half an hour (Lord Howe Island), where the library, which goes by
+        # whole hours, may step over a tick. From just before each half hour on it sees that one's.
         start = instant - instant % _HALF_HOUR + _HALF_HOUR
         while start < at:
             at = min(at, self._search(start - 1_000_000) or at)
