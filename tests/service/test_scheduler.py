@@ -14,6 +14,7 @@ from tests.log_helpers import Warnings
 from tests.schedule_helpers import add, minute, runs_by_tick, ticking
 
 from federation_core.ledger import database
+from federation_core.ledger.schedules import ticks_of
 from federation_core.service import (
     AddScheduleRequest,
     EraseRequest,
@@ -21,8 +22,11 @@ from federation_core.service import (
     scheduler,
     tick_plan,
 )
-from federation_core.service.schedule_views import Tick
+from federation_core.service.tick_plan import Planned
+from federation_core.service.tick_runs import TickRuns
 from federation_core.spine.canonical import value_hash
+from federation_core.spine.schedule import Schedule, Tick, Ticked
+from federation_core.spine.times import from_rfc3339
 
 
 def once(*minutes: int) -> Counter[str]:
@@ -35,14 +39,15 @@ async def ticks(fc: FederationCore, schedule_id: str = "s") -> list[Tick]:
 
 
 async def test_it_ticks_by_itself(tmp_path: Path, stage: Stage) -> None:
-    """With nothing but the clock of the machine: the scheduler wakes for what was added, and when
-    it is due."""
+    """It wakes for what is added, and when something is due."""
     clock = Clock()
     async with core(tmp_path, clock=clock) as fc:
         await register(fc, workflow(py("a")))
-        clock.forward(60 - clock() / 1e6 % 60 - 0.2)  # 0.2 s before the next minute
+        added = await add(fc)
         async with fc._parts.ledger.watch("schedule:default/s") as watch:
-            added = await add(fc)
+            left = from_rfc3339(added.next_at or "") - clock()
+            clock.forward(left / 1_000_000 - 0.1)  # a tenth of a second before the tick
+            await add(fc, schedule_id="other", cron="0 0 * * *")
             async with asyncio.timeout(20):
                 while (await watch.next()).events[-1].type != "FC-SCHED-003":
                     pass
@@ -108,14 +113,8 @@ async def test_too_many_missed_ticks_are_cut_and_the_log_says_so(
         clock.forward(3600)
         await fc._scheduler.turn()
         assert await runs_by_tick(fc) == once(*range(21, 61))
-        told = await fc._parts.ledger.read(_all_ticks)
-    assert [t.skipped_from for t in told] == [minute(1)] + [None] * 39
-
-
-def _all_ticks(c: object) -> list[Tick]:
-    from federation_core.ledger.schedules import ticks_of
-
-    return ticks_of(c, "default", "s", limit=1_000)[::-1]  # type: ignore[arg-type]
+        told = await fc._parts.ledger.read(ticks_of, "default", "s", limit=1_000)
+    assert [t.skipped_from for t in told] == [None] * 39 + [minute(1)]
 
 
 async def test_a_clock_that_steps_back_an_hour_doubles_nothing(tmp_path: Path) -> None:
@@ -262,15 +261,15 @@ async def test_a_schedule_removed_between_a_run_and_its_record(
     clock = Clock()
     async with core(tmp_path, clock=clock) as fc:
         await ticking(fc)
-        make = scheduler.TickRuns.make
+        make = TickRuns.make
 
-        async def late(self: scheduler.TickRuns, planned: tick_plan.Planned) -> object:
+        async def late(self: TickRuns, planned: Planned) -> Ticked:
             made = await make(self, planned)
             if (await fc.schedules.listed(fc.call("x"))) != []:
                 await fc.schedules.remove(fc.call("x"), "s")
             return made
 
-        monkeypatch.setattr(scheduler.TickRuns, "make", late)
+        monkeypatch.setattr(TickRuns, "make", late)
         clock.forward(60)
         await fc._scheduler.turn()
         assert await runs_by_tick(fc) == once(1)
@@ -317,7 +316,7 @@ async def test_one_schedule_that_cannot_be_read_stops_no_other(
         await add(fc, schedule_id="good")
         planned = scheduler._planned
 
-        def plan(schedule: scheduler.Schedule, now: int) -> object:
+        def plan(schedule: Schedule, now: int) -> list[Planned]:
             if schedule.schedule_id == "bad":
                 raise ZeroDivisionError
             return planned(schedule, now)

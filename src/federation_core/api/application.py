@@ -152,9 +152,11 @@ def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]
         path, verb = operation.route
         shared[path, operation.method][verb] = operation
     return [
-        HTTPRouteHandler(_typed(path, by_verb), http_method=cast("Method", method))(
-            _handler(api, by_verb)
-        )
+        HTTPRouteHandler(
+            _typed(path, by_verb),
+            http_method=cast("Method", method),
+            status_code=200 if method == "DELETE" else None,  # Litestar's 204 would have no body
+        )(_handler(api, by_verb))
         for (path, method), by_verb in shared.items()
     ]
 

@@ -99,8 +99,8 @@ def _checked(cron: str) -> list[str]:
     fields = cron.split()
     if len(fields) != len(FIELDS):
         _refuse(
-            f"{_shown(cron)} has {len(fields)} fields; a cron expression has five: "
-            f"{', '.join(FIELDS)}. `0 6 * * 1-5` is six o'clock from Monday to Friday"
+            f"it has five fields ({', '.join(FIELDS)}), and {_shown(cron)} has {len(fields)}; "
+            "0 6 * * 1-5 is six o'clock from Monday to Friday"
         )
     for name, field in zip(FIELDS, fields, strict=True):
         last = FIELDS[name][1]

@@ -159,11 +159,11 @@ def schedule_stream(tenant: str, schedule_id: str) -> str:
 
 def tick_run_id(tenant: str, schedule_id: str, at: int) -> str:
     """The id of the run of one tick, `at` in microseconds: a UUIDv7 (RFC 9562 section 5.7) of that
-    instant, its random bits taken from SHA-256(`"fc/schedule-tick/v1\\0"` ‖ the RFC 8785 form of
-    `[tenant, schedule_id, instant]`)."""
+    instant, its random bits the first 74 of SHA-256(`"fc/schedule-tick/v1\\0"` ‖ the RFC 8785 form
+    of `[tenant, schedule_id, instant]`)."""
     told = canonical([tenant, schedule_id, to_rfc3339(at)])
-    bits = int.from_bytes(hashlib.sha256(_RUN_ID_PREFIX + told).digest()[:10])
-    rand_a, rand_b = bits >> 68, bits & ((1 << 62) - 1)
+    bits = int.from_bytes(hashlib.sha256(_RUN_ID_PREFIX + told).digest()[:10]) >> 6
+    rand_a, rand_b = bits >> 62, bits & ((1 << 62) - 1)
     number = (at // 1000) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
     digits = f"{number:032x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

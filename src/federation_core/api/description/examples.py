@@ -198,7 +198,7 @@ _ACTIVATION: Final[Json] = {
 _TICK: Final[Json] = {
     "at": "2026-03-03T01:30:00.000000Z",
     "outcome": "created",
-    "run_id": "019cb150-f9c0-7723-b0d8-9cd23181f5ff",
+    "run_id": "019cb150-f9c0-7723-9bc3-627348c607d7",
     "error_code": None,
     "reason": None,
     "skipped_from": None,
