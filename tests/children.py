@@ -2,6 +2,7 @@
 on its output when it has come to where the test wants it, and goes on or ends with its input."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,69 @@ def _die(folder: Path, number: int, when: str, definition: Path) -> NoReturn:
     os._exit(0)
 
 
+def die_while_ticking(folder: str) -> None:
+    """Tick the schedule in `folder`/base, each life on a copy of its own and killed before or after
+    the first or second commit that holds a run, or a record of ticks; then again and again on the
+    copy `again`, killed at each of these places in turn, a minute later each time."""
+    from alembic import command  # noqa: F401 (what every life needs is loaded once)
+    from tests import schedule_helpers  # noqa: F401
+
+    from federation_core.engine.governor import Governor
+
+    Governor("default")
+    base = Path(folder)
+    moments = [(code, when) for code in ("FC-RUN-001", "FC-SCHED-003") for when in _MOMENTS]
+    for code, when in moments:
+        for number in (1, 2):
+            _life(base, f"{code}-{when}-{number}", code, when, number=number)
+    for later, (code, when) in enumerate(moments, 1):
+        _life(base, "again", code, when, later=later)
+
+
+_MOMENTS = ("before", "after")
+
+
+def _life(base: Path, name: str, code: str, when: str, *, number: int = 1, later: int = 1) -> None:
+    if not (base / name).exists():
+        shutil.copytree(base / "base", base / name)
+    child_id = os.fork()
+    if not child_id:
+        _die_while_ticking(base / name, code, (number, when), later)
+    _, status = os.waitpid(child_id, 0)
+    _say(f"{name} {os.waitstatus_to_exitcode(status)}")
+
+
+def _die_while_ticking(folder: Path, code: str, where: tuple[int, str], later: int) -> NoReturn:
+    import asyncio
+
+    from tests.core_helpers import Clock, core
+
+    from federation_core.ledger.writer import Writer
+
+    commit, count = Writer._commit, 0
+
+    def commit_or_die(self: Writer, jobs: list[Any]) -> None:
+        nonlocal count
+        count += any(e.type == code for job in jobs for e in job.append.events)
+        if where == (count, "before"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        commit(self, jobs)
+        if where == (count, "after"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def tick() -> None:
+        clock = Clock()
+        clock.forward(60 * (later - 1))
+        async with core(folder, clock=clock, audited=False) as fc:
+            for _ in range(3):
+                clock.forward(60)
+                await fc._scheduler.turn()
+
+    Writer._commit = commit_or_die  # type: ignore[method-assign]
+    asyncio.run(tick())
+    os._exit(0)
+
+
 async def _live(
     folder: Path,
     definition: Path | None = None,
@@ -213,6 +277,7 @@ if __name__ == "__main__":
     _PLAYS: list[Callable[..., None]] = [
         append_for_ever,
         die_at_each_commit,
+        die_while_ticking,
         hold_database,
         hold_directory,
         stop_in_step,

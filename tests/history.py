@@ -21,6 +21,7 @@ from tests.core_helpers import (
     workflow,
 )
 from tests.core_steps import new_stage
+from tests.schedule_helpers import add
 
 from federation_core.errors import Forbidden, InvalidInput, NotFound
 from federation_core.service import (
@@ -36,6 +37,7 @@ from federation_core.service import (
 __all__ = ["make_history", "make_small_history"]
 
 POLICIES = (
+    forbid("never", "context.input has unscheduled", action="run.create"),
     flag("risky", 'context.input has risk && context.input.risk == "high"', quorum=2),
     forbid("forbidden", "context.input has forbidden && context.input.forbidden"),
     forbid("closed", "principal has roles && !principal.roles.contains(\"operator\")",
@@ -68,6 +70,7 @@ async def make_history(folder: Path) -> None:
         await _managed(fc, clock)
         await _external(fc)
         await _administration(fc)
+        await _schedules(fc, clock)
         doubtful = await begin(fc, py("held", "hold"), version="3.0.0")
         await stage.seen("held began")
         await fc._engine.close(grace=0)
@@ -156,6 +159,23 @@ async def _external(fc: FederationCore) -> None:
     await change(denied, status="running")
     ask = RecordStepRequest(step_id="bad", status="running", input={"forbidden": True})
     await fc.steps.record(alice, denied, ask)
+
+
+async def _schedules(fc: FederationCore, clock: Clock) -> None:
+    call, hourly = fc.call("ann"), {"cron": "0 * * * *", "workflow_version": "2.0.0"}
+    with pytest.raises(Forbidden):
+        await add(fc, **hourly, input_payload={"unscheduled": True})
+    await add(fc, **hourly, input_payload={"x": 0.5}, metadata={"m": 1}, tags=["t"])
+    await add(fc, **hourly, schedule_id="late", catch_up="none")
+    await add(fc, **hourly, schedule_id="gone")
+    await fc.schedules.remove(call, "gone")
+    await fc.schedules.pause(call, "late")
+    await fc.schedules.resume(call, "late")
+    clock.forward(3 * 3600 - clock() // 1_000_000 % 3600 - 600)  # ten minutes before an hour
+    await fc._scheduler.turn()
+    for tick in (await fc.schedules.get(call, "s")).ticks:
+        await until(fc, str(tick.run_id))
+    await fc.schedules.pause(call, "late")
 
 
 async def _administration(fc: FederationCore) -> None:

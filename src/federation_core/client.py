@@ -245,6 +245,40 @@ class Client:
     def workflows(self) -> list[Json]:
         return self._list("GET", "/workflows")
 
+    def add_schedule(
+        self,
+        workflow_id: str,
+        cron: str,
+        input_payload: Json | None = None,
+        *,
+        key: str | None = None,
+        **more: Any,
+    ) -> Json:
+        """`more` are the other members of the request, such as `schedule_id` and `timezone`."""
+        body = {
+            "workflow_id": workflow_id,
+            "cron": cron,
+            "input_payload": input_payload or {},
+            **more,
+        }
+        return self._dict("POST", "/schedules", json=body, key=key)
+
+    def schedules(self) -> list[Json]:
+        return self._list("GET", "/schedules")
+
+    def schedule(self, schedule_id: str) -> Json:
+        """A schedule, and its newest ticks."""
+        return self._dict("GET", f"/schedules/{schedule_id}")
+
+    def pause_schedule(self, schedule_id: str) -> Json:
+        return self._dict("POST", f"/schedules/{schedule_id}:pause")
+
+    def resume_schedule(self, schedule_id: str) -> Json:
+        return self._dict("POST", f"/schedules/{schedule_id}:resume")
+
+    def remove_schedule(self, schedule_id: str) -> Json:
+        return self._dict("DELETE", f"/schedules/{schedule_id}")
+
     def policies(self) -> list[Json]:
         """Every activation, the oldest first; the active one says so."""
         return self._list("GET", "/policies")

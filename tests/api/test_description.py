@@ -132,5 +132,5 @@ def test_the_page_loads_nothing(dev: Server) -> None:
 
 def test_the_guide_names_every_path() -> None:
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
-    told = set(re.findall(r"`(GET|POST|PATCH) (/[^`?\s]*)", text))
+    told = set(re.findall(r"`(GET|POST|PATCH|DELETE) (/[^`?\s]*)", text))
     assert told == {(o.method, o.path) for o in OPERATIONS}

@@ -14,7 +14,8 @@ from federation_core.ledger.maintenance import rebuild
 from federation_core.ledger.schema import metadata
 from federation_core.spine.events import RUN_EVENTS
 
-PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
+SCHEDULE_EVENTS = ("FC-SCHED-001", "FC-SCHED-002", "FC-SCHED-003", "FC-SCHED-004")
+PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows", "schedules")
 
 
 def dump(folder: Path) -> dict[str, list[Any]]:
@@ -45,7 +46,7 @@ EVERY_COLUMN = [(table, column) for table in PROJECTIONS for column in columns_o
 
 def test_the_history_holds_every_event_and_every_status(history: Path) -> None:
     types = {row[0] for row in sql(history, "SELECT type FROM events")}
-    assert types >= RUN_EVENTS.keys() | {"FC-WF-001", "FC-POLICY-002"}
+    assert types >= RUN_EVENTS.keys() | {"FC-WF-001", "FC-POLICY-002", *SCHEDULE_EVENTS}
     statuses = {row[0] for row in sql(history, "SELECT status FROM runs")}
     assert statuses == {"pending", "running", "paused", "completed", "failed", "cancelled"}
     gates = {row[0] for row in sql(history, "SELECT status FROM gates")}

@@ -83,7 +83,7 @@ async def test_a_log_that_was_begun_without_a_tree_gets_one(tmp_path: Path) -> N
     root = (await ledger.tree()).root()
     await ledger.close()
     with sqlite3.connect(tmp_path / "x.db") as db:
-        for table in ("tiles", "checkpoints", "packs", "nodes"):
+        for table in ("tiles", "checkpoints", "packs", "nodes", "schedules"):
             db.execute(f"DROP TABLE {table}")
         db.execute("ALTER TABLE runs DROP COLUMN node")
         db.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -23,9 +23,11 @@ from tests.core_helpers import (
     workflow,
 )
 from tests.core_steps import Stage
+from tests.schedule_helpers import ticking
 
 from federation_core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from federation_core.service import (
+    AddScheduleRequest,
     AnswerGateRequest,
     BypassRequest,
     Call,
@@ -89,6 +91,12 @@ OF_A_GATE: dict[str, UseCase] = {
     ),
     "gates.bypass": lambda fc, call, run, gate_: fc.gates.bypass(call, run, gate_, BYPASS),
 }
+OF_A_SCHEDULE: dict[str, Callable[[FederationCore, Call, str], Awaitable[Any]]] = {
+    "schedules.get": lambda fc, call, schedule: fc.schedules.get(call, schedule),
+    "schedules.pause": lambda fc, call, schedule: fc.schedules.pause(call, schedule),
+    "schedules.resume": lambda fc, call, schedule: fc.schedules.resume(call, schedule),
+    "schedules.remove": lambda fc, call, schedule: fc.schedules.remove(call, schedule),
+}
 OF_THE_TENANT = {
     "answers.find",
     "answers.remember",
@@ -98,6 +106,9 @@ OF_THE_TENANT = {
     "policies.history",
     "runs.create",
     "runs.page",
+    "runs.preview",
+    "schedules.add",
+    "schedules.listed",
     "workflows.register",
     "workflows.registered",
 }
@@ -113,7 +124,7 @@ OF_THE_LOG: dict[str, Callable[[FederationCore, Call], Awaitable[Any]]] = {
 """Of all tenants together: hashes and keys alone, without an `admin`."""
 NOT_A_CALLERS = {"policies.restore"}
 ROOMS = (
-    *("answers", "erasures", "evidence", "gates", "log", "policies", "runs", "steps"),
+    *("answers", "erasures", "evidence", "gates", "log", "policies", "runs", "schedules", "steps"),
     "workflows",
 )
 
@@ -128,7 +139,8 @@ async def test_the_tables_name_every_use_case(tmp_path: Path) -> None:
         }
         rooms = {name for name in vars(fc) if not name.startswith("_")}
     assert rooms == set(ROOMS)
-    assert found == {*OF_A_RUN, *OF_A_GATE, *OF_THE_TENANT, *OF_THE_LOG, *NOT_A_CALLERS}
+    named = {*OF_A_RUN, *OF_A_GATE, *OF_A_SCHEDULE, *OF_THE_TENANT, *OF_THE_LOG, *NOT_A_CALLERS}
+    assert found == named
 
 
 async def external(fc: FederationCore) -> str:
@@ -210,6 +222,56 @@ async def test_a_gate_is_its_own_runs_alone(tmp_path: Path, stage: Stage) -> Non
                 await use_case(fc, fc.call("x"), runs[0], gates[1].gate_id)
             assert caught.value.error_code == "gate_not_found"
         assert [(await open_gates(fc, run_id))[0] for run_id in runs] == gates
+
+
+@pytest.mark.parametrize("name", OF_A_SCHEDULE)
+async def test_another_tenants_schedule_is_not_there(tmp_path: Path, name: str) -> None:
+    async with core(tmp_path) as fc:
+        own = await ticking(fc)
+        if name == "schedules.resume":
+            own = await fc.schedules.pause(fc.call("ann"), "s")
+        stranger = fc.call("ann", tenant="other")
+        told = []
+        for schedule_id in ("s", "no-such-schedule"):
+            with pytest.raises(NotFound) as caught:
+                await OF_A_SCHEDULE[name](fc, stranger, schedule_id)
+            assert caught.value.detail.endswith(f" {schedule_id}.")
+            told.append((caught.value.error_code, caught.value.detail[: -len(schedule_id) - 1]))
+        assert told[0] == told[1]
+        assert await fc.schedules.listed(stranger) == []
+        assert await fc.schedules.listed(fc.call("ann")) == [own]
+        await OF_A_SCHEDULE[name](fc, fc.call("ann"), "s")
+
+
+async def test_one_schedule_id_in_two_tenants_is_two_schedules(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        await ticking(fc)
+        stranger = fc.call("bob", tenant="other")
+        request = AddScheduleRequest(schedule_id="s", workflow_id="wf", cron="0 0 * * *")
+        with pytest.raises(InvalidInput, match="not registered"):  # here it is, there it is not
+            await fc.schedules.add(stranger, request)
+        await register(fc, workflow(gate("ask")), tenant="other")
+        await fc.schedules.add(stranger, request)
+        await fc.schedules.remove(stranger, "s")
+        assert [s.actor_id for s in await fc.schedules.listed(fc.call("x"))] == ["ann"]
+
+
+@pytest.mark.parametrize("name", [*OF_A_SCHEDULE, "schedules.add", "schedules.listed"])
+async def test_each_use_case_of_schedules_needs_its_scope(tmp_path: Path, name: str) -> None:
+    reads = name in ("schedules.get", "schedules.listed")
+    scope = "workflow:read" if reads else "workflow:write"
+    request = AddScheduleRequest(workflow_id="wf", cron="0 0 * * *")
+    use_cases = OF_A_SCHEDULE | {
+        "schedules.add": lambda fc, call, _: fc.schedules.add(call, request),
+        "schedules.listed": lambda fc, call, _: fc.schedules.listed(call),
+    }
+    async with core(tmp_path) as fc:
+        await ticking(fc)
+        without = with_scopes(fc.call("x"), fc.call("x").caller.scopes - {scope, "admin"})
+        with pytest.raises(Forbidden, match=scope):
+            await use_cases[name](fc, without, "s")
+        with suppress(Conflict):
+            await use_cases[name](fc, with_scopes(fc.call("x"), frozenset({scope})), "s")
 
 
 async def test_a_stranger_cannot_make_a_log_grow_for_ever(

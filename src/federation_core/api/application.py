@@ -25,6 +25,7 @@ from . import (
     policies,
     reference,
     runs,
+    schedules,
     steps,
     workflows,
 )
@@ -56,6 +57,12 @@ OPERATIONS: tuple[Operation, ...] = (
     gates.pending_gates,
     workflows.register_workflow,
     workflows.list_workflows,
+    schedules.add_schedule,
+    schedules.list_schedules,
+    schedules.get_schedule,
+    schedules.remove_schedule,
+    schedules.pause_schedule,
+    schedules.resume_schedule,
     policies.activate_policy,
     policies.list_policies,
     evidence.get_evidence,
@@ -145,9 +152,11 @@ def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]
         path, verb = operation.route
         shared[path, operation.method][verb] = operation
     return [
-        HTTPRouteHandler(_typed(path, by_verb), http_method=cast("Method", method))(
-            _handler(api, by_verb)
-        )
+        HTTPRouteHandler(
+            _typed(path, by_verb),
+            http_method=cast("Method", method),
+            status_code=200 if method == "DELETE" else None,  # Litestar's 204 would have no body
+        )(_handler(api, by_verb))
         for (path, method), by_verb in shared.items()
     ]
 

@@ -22,6 +22,7 @@ class _Root(LazyGroup):
         "runs": ("runs", "Start, follow and steer runs."),
         "gates": ("gates", "See what waits for people, and answer it."),
         "workflow": ("workflows", "Check and register workflow files."),
+        "schedule": ("schedules", "Start runs at set times."),
         "policy": ("policies", "Check, list and activate policy bundles."),
         "evidence": ("evidence", "Take evidence of runs away, to be verified elsewhere."),
         "verify": ("verify", "Verify an evidence pack; it needs no server."),

@@ -23,13 +23,14 @@ __all__ = [
 ]
 
 _STYLES = {
-    **dict.fromkeys(("completed", "approved", "allow", "active", "permit"), "green"),
+    **dict.fromkeys(("completed", "approved", "allow", "active", "permit", "created"), "green"),
     **dict.fromkeys(("running", "pending"), "cyan"),
     **dict.fromkeys(("paused", "waiting", "flag", "in_doubt", "retrying"), "yellow"),
     **dict.fromkeys(
-        ("failed", "denied", "deny", "rejected", "expired", "bypassed", "forbid"), "bold red"
+        ("failed", "denied", "deny", "rejected", "refused", "expired", "bypassed", "forbid"),
+        "bold red",
     ),
-    **dict.fromkeys(("cancelled", "skipped"), "dim"),
+    **dict.fromkeys(("cancelled", "skipped", "missed"), "dim"),
 }
 _NOTHING = Text("–", style="dim")
 

@@ -18,6 +18,7 @@ from ..ledger import queries, schema
 from ..ledger.database import Target, open_database, read_any_text, translated
 from ..ledger.tree import LogTree
 from ..spine.canonical import ZERO_HASH, canonical, salted_hash, sha256
+from ..spine.schedule import Schedule, follow
 from ..transparency import TransparencyError, open_checkpoint
 from .keys import Epoch, epoch_at, epochs_of
 from .log_queries import SignedCheckpoint, rotations
@@ -111,6 +112,7 @@ class _Audit:
         self._tiles: dict[tuple[int, int], str] = {}
         self._chains: dict[str, Chain] = {}
         self._lives: dict[str, Life | None] = {}
+        self._schedules: dict[str, Schedule | None] = {}
         self._definitions: dict[str, Json] = {}
         self._objects: dict[str, str] = {}
         self._missing: dict[str, set[str]] = {}
@@ -241,6 +243,8 @@ class _Audit:
         chain.see(event, digest)
         if stream.startswith("run:"):
             self._live(stream, event, digest)
+        elif stream.startswith("schedule:"):
+            self._schedule(stream, event)
         else:
             self._note(stream, event)
 
@@ -256,6 +260,32 @@ class _Audit:
         life.see(event, digest)
         if life.ended:
             self._close(stream, life)
+
+    def _schedule(self, stream: str, event: Json) -> None:
+        """Ticks follow one another, and the runs that they name are there, and the tenant's."""
+        try:
+            self._schedules[stream] = follow(
+                self._schedules.get(stream),
+                event["type"],
+                event["data"],
+                stream=stream,
+                tenant=event["tenant"],
+                actor=event["actor"],
+                via=event["via"],
+                at=event["at"],
+            )
+        except IntegrityError as e:
+            raise Refusal("ILLEGAL_TRANSITION", e.detail) from e
+        data = event["data"]
+        if event["type"] == "FC-SCHED-001":
+            named = {data["input_hash"], data["metadata_hash"]}
+            self._erased.setdefault(stream, set()).difference_update(named)  # given anew
+            if lost := named - set(queries.payload_hashes(self._c, stream)):
+                self._missing.setdefault(stream, set()).update(lost)
+        elif (run_id := data.get("run_id")) is not None:
+            run = self._chains.get(f"run:{run_id}")
+            if run is None or run.tenant != event["tenant"]:
+                raise Refusal("ILLEGAL_TRANSITION", f"There is no run {run_id} that it made.")
 
     def _close(self, stream: str, life: Life) -> None:
         """What a run has named must be there; of one that has ended nothing else is kept."""
@@ -422,7 +452,7 @@ def _tenant_of(stream: str) -> str | None:
     kind, _, rest = stream.partition(":")
     if kind in ("policy", "log") and rest:
         return rest
-    return rest.rpartition("/")[0] if kind == "workflow" else None
+    return rest.rpartition("/")[0] if kind in ("workflow", "schedule") else None
 
 
 def _payload_hash(row: Any) -> str | None:

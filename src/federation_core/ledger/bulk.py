@@ -33,7 +33,7 @@ __all__ = [
 CHANNEL = "fedcore"
 """Where a commit is announced to the other nodes: `<node> <first position> <end>`."""
 
-_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "answers", "checkpoints"})
+_UPSERTS = frozenset({"streams", "runs", "steps", "gates", "schedules", "answers", "checkpoints"})
 _IGNORES = frozenset({"payloads", "objects", "packs", "meta"})
 
 

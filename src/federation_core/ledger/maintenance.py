@@ -16,11 +16,13 @@ from ..spine.envelope import Event, Head, decode
 from ..spine.events import RUN_EVENTS, RunCreated
 from ..spine.fold import apply
 from ..spine.run import Run
+from ..spine.schedule import Schedule
 from . import schema
 from .bulk import write_rows
 from .database import Target, open_database, read_any_text, translated
 from .projections import rows_of, workflow_row
 from .queries import bodies
+from .schedules import followed, schedule_row
 from .tree import LogTree
 
 __all__ = ["PROJECTIONS", "Progress", "RebuildReport", "rebuild", "rebuild_in", "unheard"]
@@ -28,7 +30,7 @@ __all__ = ["PROJECTIONS", "Progress", "RebuildReport", "rebuild", "rebuild_in", 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many)."""
 
-PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows")
+PROJECTIONS = ("streams", "tiles", "runs", "steps", "gates", "workflows", "schedules")
 _PAGE = 2_000
 
 
@@ -70,6 +72,7 @@ def rebuild_in(c: Connection, progress: Progress) -> RebuildReport:
     heads: dict[str, Head] = {}
     tenants: dict[str, str] = {}
     workflows: list[tuple[Any, ...]] = []
+    schedules: dict[str, Schedule | None] = {}
     tree, tiles = LogTree(), list[tuple[int, int, str]]()
     total = c.execute(select(func.count()).select_from(schema.events)).scalar_one()
     for done, event in enumerate(_walk(c, heads), 1):
@@ -78,11 +81,16 @@ def rebuild_in(c: Connection, progress: Progress) -> RebuildReport:
         tiles.extend((level, number, root.hex()) for level, number, root in full)
         if event.type == "FC-WF-001":
             workflows.append(workflow_row(event))
+        elif event.stream.startswith("schedule:"):
+            schedules[event.stream] = _follow(schedules.get(event.stream), event)
         if done % _PAGE == 0:
             progress(done, total)
     write_rows(c, "streams", [(s, h.seq, h.hash, tenants[s]) for s, h in heads.items()])
     write_rows(c, "tiles", tiles)
     write_rows(c, "workflows", workflows)
+    write_rows(
+        c, "schedules", [schedule_row(tenants[s], found) for s, found in schedules.items() if found]
+    )
     for run in _runs(c, list(heads)):
         for name, rows in rows_of(run, run.steps, run.gates).items():
             write_rows(c, name, rows)
@@ -95,6 +103,13 @@ def rebuild_in(c: Connection, progress: Progress) -> RebuildReport:
         if before[name].get(key) != after[name].get(key)
     ]
     return RebuildReport({name: len(after[name]) for name in PROJECTIONS}, differences)
+
+
+def _follow(schedule: Schedule | None, event: Event) -> Schedule | None:
+    try:
+        return followed(schedule, event)
+    except IntegrityError as e:
+        raise IntegrityError(e.detail, stream=event.stream, seq=event.seq) from e
 
 
 def _rows(c: Connection, table: Table) -> dict[tuple[Any, ...], str]:

@@ -21,13 +21,14 @@ __all__ = [
     "packs",
     "payloads",
     "runs",
+    "schedules",
     "steps",
     "streams",
     "tiles",
     "workflows",
 ]
 
-SCHEMA_HEAD = "0003"
+SCHEMA_HEAD = "0004"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
@@ -172,6 +173,23 @@ nodes = Table(
     Column("joined_at", BigInteger, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
     Column("fenced", BigInteger, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("schedule_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    # When it ticks next (microseconds); null where it does not.
+    Column("next_at", BigInteger),
+    Column("doc", Text, nullable=False),
+    Index(
+        "schedules_by_next",
+        "next_at",
+        sqlite_where=text("next_at IS NOT NULL"),
+        postgresql_where=text("next_at IS NOT NULL"),
+    ),
 )
 
 answers = Table(

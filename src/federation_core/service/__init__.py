@@ -3,6 +3,7 @@
 from .call import Call, Key
 from .core import FederationCore
 from .requests import (
+    AddScheduleRequest,
     AnswerGateRequest,
     BypassRequest,
     ChangeStatusRequest,
@@ -16,6 +17,7 @@ from .requests import (
 )
 
 __all__ = [
+    "AddScheduleRequest",
     "AnswerGateRequest",
     "BypassRequest",
     "Call",

@@ -40,6 +40,8 @@ from .parts import Parts
 from .policies import Policies
 from .requests import RegisterRequest
 from .runs import Runs
+from .scheduler import Scheduler
+from .schedules import Schedules
 from .steps import Steps
 from .workflows import Workflows
 
@@ -54,6 +56,8 @@ class FederationCore:
         self._engine = engine
         catalog = Catalog(parts.ledger)
         self.runs = Runs(parts, catalog)
+        self.schedules = Schedules(parts, self.runs)
+        self._scheduler = Scheduler(parts, self.runs)
         self.steps = Steps(parts)
         self.gates = Gates(parts)
         self.workflows = Workflows(parts, catalog)
@@ -140,6 +144,8 @@ class FederationCore:
             if workflow_dir is not None:
                 await core._register_folder(workflow_dir)
             await engine.start()
+            core._scheduler.start()
+            stack.push_async_callback(core._scheduler.close)
             if watched:
                 collector = Collector(ledger, signer, watched)
                 collector.start()

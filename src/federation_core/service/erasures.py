@@ -5,7 +5,9 @@ import msgspec
 from ..errors import Conflict, FieldError, InvalidInput, NotFound
 from ..identity import Scope
 from ..ledger import Append, Erasure, queries
+from ..ledger.schedules import schedule_place
 from ..spine.envelope import Event, Head
+from ..spine.schedule import schedule_stream
 from .call import Call
 from .parts import Parts, anew
 from .reading import require_run
@@ -26,7 +28,7 @@ _GONE = msgspec.json.encode(
 
 
 class Erased(msgspec.Struct, frozen=True):
-    """What was erased: hashes by run."""
+    """What was erased: hashes by run, or by the stream of a schedule."""
 
     payloads: dict[str, list[str]]
     reason: str
@@ -40,11 +42,11 @@ class Erasures:
 
     @anew
     async def erase(self, call: Call, request: EraseRequest) -> Erased:
-        """Erase the payloads of a run, or one payload in every run of the tenant, and write to the
-        log who did it and why (`FC-DATA-001`), in one transaction.
+        """Erase the payloads of a run, or one payload in every run and schedule of the tenant, and
+        write to the log who did it and why (`FC-DATA-001`), in one transaction.
 
         Raises `NotFound` where there is nothing to erase, `Conflict` where a run that needs it has
-        not ended.
+        not ended, or a schedule that does was not removed.
         """
         call.caller.require(Scope.ADMIN)
         found = await self._found(call, request)
@@ -59,7 +61,7 @@ class Erasures:
             for stream, hashes in found.items()
         ]
         erasures = [
-            Erasure(stream, tuple(hashes), tenant, stream.removeprefix("run:"), 410, _GONE)
+            Erasure(stream, tuple(hashes), tenant, _told_by(tenant, stream), 410, _GONE)
             for stream, hashes in found.items()
         ]
         told = Erased({s.removeprefix("run:"): h for s, h in found.items()}, request.reason)
@@ -91,7 +93,10 @@ class Erasures:
         assert request.payload_hash is not None
         streams = await ledger.read(queries.streams_with, call.tenant, request.payload_hash)
         for stream in streams:
-            await self._must_have_ended(call, stream.removeprefix("run:"))
+            if stream.startswith("run:"):
+                await self._must_have_ended(call, stream.removeprefix("run:"))
+            else:
+                await self._must_be_removed(call, _schedule_of(call.tenant, stream))
         return {stream: [request.payload_hash] for stream in streams}
 
     async def _must_have_ended(self, call: Call, run_id: str) -> None:
@@ -101,3 +106,23 @@ class Erasures:
                 f"Run {run_id} is {doc.status} and needs its values; end it first.",
                 code="run_not_ended",
             )
+
+    async def _must_be_removed(self, call: Call, schedule_id: str) -> None:
+        place = await self._parts.ledger.read(schedule_place, call.tenant, schedule_id)
+        if place.schedule is not None and place.schedule.exists:
+            raise Conflict(
+                f"Schedule {schedule_id} needs its values; remove it first.",
+                code="schedule_not_removed",
+            )
+
+
+def _schedule_of(tenant: str, stream: str) -> str:
+    return stream.removeprefix(schedule_stream(tenant, ""))
+
+
+def _told_by(tenant: str, stream: str) -> str:
+    """What stands in every answer that tells of the stream: ids of runs are like nothing else,
+    those of schedules are words."""
+    if stream.startswith("run:"):
+        return stream.removeprefix("run:")
+    return f'"schedule_id":"{_schedule_of(tenant, stream)}"'

@@ -1,6 +1,6 @@
 """Streams that are not runs: their events are decided, sealed and appended in one move."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from ..spine.decision import Decision
 from ..spine.envelope import Event, Head, seal
 from .parts import Parts
 
-__all__ = ["Record", "allowed", "append_record", "policy_record"]
+__all__ = ["Record", "allowed", "append_record", "policy_record", "sealed"]
 
 Record = tuple[str, dict[str, Any]]
 """An event code and its data."""
@@ -35,6 +35,33 @@ def allowed(decision: Decision) -> None:
         raise Forbidden(f"Policy refuses it: {decision.reason}", code="policy_denied")
 
 
+def sealed(
+    parts: Parts,
+    records: Sequence[Record],
+    *,
+    stream: str,
+    tenant: str,
+    actor: Actor,
+    head: Head,
+    at: int,
+) -> list[Event]:
+    """The events of `records`, the first of which follows `head`."""
+    events: list[Event] = []
+    for code, data in records:
+        event = seal(
+            log=parts.ledger.log,
+            stream=stream,
+            tenant=tenant,
+            head=events[-1].next_head if events else head,
+            code=code,
+            data=data,
+            actor=actor,
+            at=at,
+        )
+        events.append(event)
+    return events
+
+
 async def append_record(
     parts: Parts,
     *,
@@ -49,19 +76,7 @@ async def append_record(
     while True:
         head: Head = await parts.ledger.read(queries.head, stream)
         at = max(parts.clock(), await parts.ledger.read(queries.last_at, stream))
-        events: list[Event] = []
-        for code, data in records:
-            event = seal(
-                log=parts.ledger.log,
-                stream=stream,
-                tenant=tenant,
-                head=events[-1].next_head if events else head,
-                code=code,
-                data=data,
-                actor=actor,
-                at=at,
-            )
-            events.append(event)
+        events = sealed(parts, records, stream=stream, tenant=tenant, actor=actor, head=head, at=at)
         append = build(events)
         append.stream, append.tenant, append.base, append.events = stream, tenant, head, events
         try:

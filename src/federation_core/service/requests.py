@@ -6,8 +6,10 @@ import msgspec
 
 from ..spine.definition import StepType
 from ..spine.events import GateType, RunStatus
+from ..spine.schedule import CatchUp
 
 __all__ = [
+    "AddScheduleRequest",
     "AnswerGateRequest",
     "BypassRequest",
     "ChangeStatusRequest",
@@ -26,6 +28,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")]
 Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
 Approver = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:@/+-]{1,140}\Z")]
+ScheduleId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 MAX_GATE_SECONDS = 366 * 24 * 3600
 
@@ -109,3 +112,19 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     schemas: dict[str, Any] = {}
     workflow_id: WorkflowId | None = None
     version: Version | None = None
+
+
+class AddScheduleRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`cron` has five fields, `timezone` is a name of the IANA database. `catch_up` says which of
+    the ticks that nobody looked at in time get a run. The key `schedule` of the metadata is the
+    server's: it says which schedule made a run, and for when."""
+
+    schedule_id: ScheduleId | None = None
+    workflow_id: WorkflowId
+    workflow_version: Version | None = None
+    cron: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    timezone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "UTC"
+    input_payload: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    tags: Annotated[list[Tag], msgspec.Meta(max_length=64)] = []
+    catch_up: CatchUp = "all"

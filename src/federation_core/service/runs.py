@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ..engine.asking import ask
-from ..errors import FieldError, InvalidInput
+from ..errors import FieldError, InvalidInput, StaleAppend
 from ..ledger import queries
 from ..ledger.documents import WorkflowDoc
 from ..spine.commands import ChangeStatus, CreateRun, RecordRefusal
@@ -46,6 +46,14 @@ class Runs:
         is not registered where registration is required. A birth that policy denies is a failed
         run, not an error: it is on record.
         """
+        return await self.bear(call, request)
+
+    async def bear(
+        self, call: Call, request: CreateRunRequest, *, run_id: str | None = None
+    ) -> RunAnswer:
+        """`create`, once. `run_id` is for ids that follow from what the run is for. Raises
+        `StaleAppend` where there is that run already, or another node was faster at something that
+        this rests on."""
         call.caller.require("workflow:write")
         parts = self._parts
         doc = await self._registered(call.tenant, request)
@@ -55,8 +63,11 @@ class Runs:
         _check_input(definition, request.input_payload)
         await self._check_parent(call.tenant, request.parent_run_id)
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
-        run = Run(definition if execution == "managed" else None, parts.new_id(), call.tenant)
+        run_id = run_id or parts.new_id()
+        run = Run(definition if execution == "managed" else None, run_id, call.tenant)
         async with parts.runs.hold(run.run_id, born=run) as live:
+            if live.run is not run:
+                raise StaleAppend(f"There is a run {run_id} already.", stream=run.stream)
             visit = Visit(parts, call, live)
             mode = parts.governor.mode(call.tenant, call.mode)
             command = CreateRun(
@@ -78,6 +89,18 @@ class Runs:
             answer = RunAnswer(await visit.run_view(), visit.new_logs()[:1], [], [])
             await visit.commit(201, answer)
         return answer
+
+    async def preview(self, call: Call, request: CreateRunRequest, run_id: str) -> Decision:
+        """What policy says now of the birth of this run. Nothing is changed; raises as `create`
+        does."""
+        doc = await self._registered(call.tenant, request)
+        digest = doc.definition_hash if doc else None
+        definition = await self._parts.runs.definition(digest) if digest else None
+        self._execution(request, registered=doc is not None)
+        _check_input(definition, request.input_payload)
+        version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
+        mode = self._parts.governor.mode(call.tenant, call.mode)
+        return self._ask_birth(call, request, run_id, version, mode)
 
     async def _registered(self, tenant: str, request: CreateRunRequest) -> WorkflowDoc | None:
         """The registered workflow that is meant: the version named, else the one registered last.

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 __all__ = [
     "ACTIVATE",
+    "ADD_SCHEDULE",
     "ANSWERS",
     "ANSWER_GATE",
     "BYPASS",
@@ -57,6 +58,15 @@ ACTIVATE: Final[Json] = {
         "rules.cedar": '@id("all")\n@reason("Everything is permitted.")\n'
         "permit (principal, action, resource);\n",
     }
+}
+ADD_SCHEDULE: Final[Json] = {
+    "schedule_id": "refunds-nightly",
+    "workflow_id": "refund",
+    "cron": "30 2 * * *",
+    "timezone": "Europe/Berlin",
+    "input_payload": {"order_id": "A-1042", "amount": 180},
+    "tags": ["shop:north"],
+    "catch_up": "latest",
 }
 
 _RUN: Final[Json] = {
@@ -185,6 +195,38 @@ _ACTIVATION: Final[Json] = {
     "activated_at": _CREATED,
     "active": True,
 }
+_TICK: Final[Json] = {
+    "at": "2026-03-03T01:30:00.000000Z",
+    "outcome": "created",
+    "run_id": "019cb150-f9c0-7723-9bc3-627348c607d7",
+    "error_code": None,
+    "reason": None,
+    "skipped_from": None,
+    "recorded_at": "2026-03-03T01:30:00.041000Z",
+}
+_SCHEDULE: Final[Json] = {
+    "schedule_id": "refunds-nightly",
+    "workflow_id": "refund",
+    "workflow_version": None,
+    "cron": "30 2 * * *",
+    "timezone": "Europe/Berlin",
+    "catch_up": "latest",
+    "status": "active",
+    "next_at": "2026-03-03T01:30:00.000000Z",
+    "last_tick": None,
+    "input_payload": {"order_id": "A-1042", "amount": 180},
+    "metadata": {},
+    "tags": ["shop:north"],
+    "actor_id": "alice",
+    "via": None,
+    "added_at": _CREATED,
+    "updated_at": _CREATED,
+}
+_TICKED: Final[Json] = _SCHEDULE | {
+    "next_at": "2026-03-04T01:30:00.000000Z",
+    "last_tick": _TICK,
+    "updated_at": "2026-03-03T01:30:00.041000Z",
+}
 _META: Final[Json] = {
     "correlation_id": _CORRELATION,
     "request_id": "01932d5e-8f69-7aa0-b1c2-6d7e8f90abcd",
@@ -222,6 +264,12 @@ ANSWERS: Final[dict[str, Any]] = {
         "idempotent": False,
     },
     "list_workflows": [_WORKFLOW],
+    "add_schedule": _SCHEDULE,
+    "list_schedules": [_TICKED],
+    "get_schedule": {"schedule": _TICKED, "ticks": [_TICK]},
+    "remove_schedule": _TICKED | {"status": "removed", "next_at": None, "updated_at": _LATER},
+    "pause_schedule": _TICKED | {"status": "paused", "next_at": None, "updated_at": _LATER},
+    "resume_schedule": _TICKED,
     "activate_policy": _ACTIVATION,
     "list_policies": [_ACTIVATION],
     "erase": {

@@ -16,6 +16,7 @@ pre { background: var(--soft); padding: .75rem; overflow-x: auto; border-radius:
 details { border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0; padding: 0 .8rem }
 summary { cursor: pointer; padding: .5rem 0 } summary code { margin-right: .5rem }
 .GET { color: #2f855a } .POST { color: #2b6cb0 } .PATCH { color: #b7791f }
+.DELETE { color: #c53030 }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1rem }
 th, td { text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 th, td { padding: .25rem .6rem .25rem 0 } h2 { margin-top: 2.2rem } a { color: var(--ink) }

@@ -38,6 +38,7 @@ TAGS = {
     "steps": "Steps of external runs.",
     "gates": "Asking people, and their answers.",
     "workflows": "Registered workflows.",
+    "schedules": "Runs at set times.",
     "policies": "Policy bundles.",
     "evidence": "Packs that convince a stranger, receipts, and erasure.",
     "ledger": "The log of all events: its checkpoints, proofs, tiles and keys.",
