@@ -16,6 +16,7 @@ from ..engine.governor import Governor
 from ..engine.live import LiveRuns
 from ..engine.local import LocalEngine
 from ..engine.ports import NewId, new_id, system_clock
+from ..engine.restate import Restate, RestateEngine
 from ..evidence.collector import Collector, WitnessSetting
 from ..evidence.keyring import Keyring
 from ..evidence.signer import Signer
@@ -47,7 +48,7 @@ __all__ = ["FederationCore"]
 class FederationCore:
     """The use cases, by what they are about. Make one with `open`."""
 
-    def __init__(self, parts: Parts, engine: LocalEngine, signer: Signer) -> None:
+    def __init__(self, parts: Parts, engine: LocalEngine | RestateEngine, signer: Signer) -> None:
         self._parts = parts
         self._engine = engine
         catalog = Catalog(parts.ledger)
@@ -78,6 +79,7 @@ class FederationCore:
         signing_key: Path | bytes | None = None,
         previous_signing_key: bytes | None = None,
         witnesses: Iterable[WitnessSetting] = (),
+        restate: Restate | None = None,
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
@@ -85,7 +87,8 @@ class FederationCore:
         take up the runs that were under way.
 
         `signing_key` is the seed of the log's key (32 bytes) or the file that holds it, by default
-        one in `data_dir` that is made at the first start.
+        one in `data_dir` that is made at the first start. With `restate`, that is the engine; it
+        drives runs once its endpoint is served (`api.build_app`).
 
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
@@ -116,7 +119,11 @@ class FederationCore:
             governor = Governor(tenant)
             runs = LiveRuns(ledger)
             driver = Driver(ledger, runs, governor, executors, clock=clock, new_id=new_id)
-            engine = LocalEngine(driver, ledger, clock)
+            engine: LocalEngine | RestateEngine = (
+                LocalEngine(driver, ledger, clock)
+                if restate is None
+                else RestateEngine(driver, ledger, clock, restate)
+            )
             stack.push_async_callback(engine.close)
             parts = Parts(
                 ledger=ledger,
@@ -183,6 +190,16 @@ class FederationCore:
     def driving(self) -> int:
         """Managed runs that are being driven now."""
         return self._engine.driving
+
+    @property
+    def restate(self) -> RestateEngine | None:
+        """The engine, where that is Restate."""
+        return self._engine if isinstance(self._engine, RestateEngine) else None
+
+    @property
+    def engine_available(self) -> bool:
+        """Whether runs are driven now; where not, they wait in the ledger."""
+        return self.restate is None or self.restate.available
 
     @property
     def commits(self) -> int:

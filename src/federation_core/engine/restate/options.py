@@ -1,0 +1,47 @@
+"""Where Restate is, where it finds us, and what it calls us by."""
+
+import hashlib
+import hmac
+
+import msgspec
+
+from ... import __version__
+
+__all__ = ["HANDLER", "PATH", "SERVICE", "Restate", "token_of"]
+
+SERVICE = "Run"
+"""The virtual object; its keys are run ids."""
+
+HANDLER = "drive"
+
+PATH = "/restate"
+"""Where our own HTTP server answers Restate."""
+
+_LABEL = b"federation-core: calls of the engine's endpoint (v1)"
+"""No token of the API is signed over this: it is not base64url."""
+
+
+class Restate(msgspec.Struct, frozen=True, kw_only=True):
+    """`ingress` takes sends, `admin` takes the registration, and `endpoint` is the URL under which
+    Restate calls the nodes; none ends with a slash. Every call of the endpoint carries `token`, and
+    the signature of one of `identity_keys` where there are any."""
+
+    ingress: str
+    admin: str
+    endpoint: str
+    token: str
+    identity_keys: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever a registration says, and tells nobody the token."""
+        said = f"{__version__}\n{SERVICE}\n{HANDLER}\n{self.endpoint}\n{self.token}"
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Restate({self.ingress}, {self.admin}, {self.endpoint})"
+
+
+def token_of(secret: str) -> str:
+    """What Restate shows at every call; nodes with the same secret take the same."""
+    return hmac.new(secret.encode(), _LABEL, hashlib.sha256).hexdigest()
