@@ -27,7 +27,7 @@ _PROBE_S = 1.0
 _LATE_S = 2.0
 """What is due for less than this is on its way, in all likelihood."""
 
-_NEAR_S = 5.0
+_NEAR_S = 2.0
 """A moment as near as this is waited for here. It also absorbs that Restate's clock, which says
 when a later one has come, goes ahead of ours."""
 
@@ -147,20 +147,18 @@ class RestateEngine:
     async def _keep(self) -> None:
         """Keep Restate registered and the safety net out: often while it is away, now and then
         while it is there."""
-        back = False
         while True:
             self._trouble.clear()
+            was_there = self.available
             try:
                 await self._find()
             except NotRegistered as e:
                 self._away(str(e))
-            if not self.available:
-                back = False
+            if self.available:
+                await self._sweep(_LATE_S if was_there else 0.0)
+                await _until(self._trouble, _SWEEP_S)
+            else:
                 await asyncio.sleep(_PROBE_S)
-                continue
-            await self._sweep(0.0 if not back else _LATE_S)
-            back = True
-            await _until(self._trouble, _SWEEP_S)
 
     async def _find(self) -> None:
         """Raises `NotRegistered` where Restate is not there, or does not find us."""

@@ -30,16 +30,17 @@ class Sends:
         self._url = f"{restate.ingress}/{SERVICE}"
         self._failed = failed
         self._waiting: dict[str, _Send] = {}
-        self._out: dict[str, bool] = {}
+        self._out: dict[str, _Out] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def now(self, run_id: str) -> None:
         """The run has something to do."""
-        if run_id in self._out:
-            self._out[run_id] = True
+        out = self._out.get(run_id)
+        if out is not None:
+            out.again = True
             return
-        self._out[run_id] = False
-        asyncio.get_running_loop().call_later(_QUIET_S, self._after_quiet, run_id)
+        timer = asyncio.get_running_loop().call_later(_QUIET_S, self._after_quiet, run_id)
+        self._out[run_id] = _Out(timer)
         self._put(_Send(run_id))
 
     def later(self, run_id: str, at: int, seconds: float) -> None:
@@ -53,16 +54,21 @@ class Sends:
 
     def begun(self, run_id: str) -> None:
         """The run is being driven here: it sees all that was sent for."""
-        if run_id in self._out:
-            self._out[run_id] = False
+        out = self._out.pop(run_id, None)
+        if out is not None:
+            out.timer.cancel()
 
     def forget(self) -> None:
         """Restate is away."""
         self._waiting.clear()
-        self._out.clear()
+        for run_id in list(self._out):
+            self.begun(run_id)
 
     async def flush(self, seconds: float) -> None:
-        """Wait for what is on its way, at most `seconds`."""
+        """Send what there is to be sent, in at most `seconds`."""
+        for run_id, out in list(self._out.items()):
+            out.timer.cancel()
+            self._after_quiet(run_id)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
@@ -70,7 +76,7 @@ class Sends:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _after_quiet(self, run_id: str) -> None:
-        if self._out.pop(run_id, False):
+        if self._out.pop(run_id).again:
             self.now(run_id)
 
     def _put(self, send: "_Send") -> None:
@@ -93,6 +99,16 @@ class Sends:
             answer.raise_for_status()
         except httpx.HTTPError as e:
             self._failed(f"a send failed: {e or type(e).__name__}")
+
+
+class _Out:
+    """A send of a run, not seen to begin here; `again` where something has come since."""
+
+    __slots__ = ("again", "timer")
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+        self.again = False
 
 
 class _Send:
