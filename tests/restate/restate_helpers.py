@@ -57,9 +57,9 @@ def free_ports(count: int) -> list[int]:
 
 class RestateServer:
     """A server on loopback, at the same addresses whenever it is started. `more` is added to its
-    settings (TOML, before the tables)."""
+    settings (TOML) before the tables, `tables` after them."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", tables: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.fabric, ingress, admin = free_ports(3)
@@ -82,6 +82,7 @@ log-disable-ansi-codes = true
 bind-address = "127.0.0.1:{ingress}"
 [admin]
 bind-address = "127.0.0.1:{admin}"
+{tables}
 """
         )
         self._process: subprocess.Popen[bytes] | None = None
