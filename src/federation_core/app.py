@@ -65,6 +65,7 @@ def _restate(settings: Settings, url: str) -> Restate | None:
         admin=settings.restate_admin,
         endpoint=settings.restate_endpoint or f"{url}{PATH}",
         token=token_of(load_secret(settings)),
+        version=__version__,
         identity_keys=settings.restate_identity_key,
     )
 

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "approve",
     "ask",
     "binary",
+    "cluster",
     "eventually",
     "free_ports",
     "gate_of",
@@ -59,10 +60,12 @@ class RestateServer:
     """A server on loopback, at the same addresses whenever it is started. `more` is added to its
     settings (TOML) before the tables, `tables` after them."""
 
-    def __init__(self, folder: Path, more: str = "", tables: str = "") -> None:
+    def __init__(
+        self, folder: Path, more: str = "", tables: str = "", *, ports: Sequence[int] = ()
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.fabric, ingress, admin = free_ports(3)
+        fabric, ingress, admin = ports or free_ports(3)
         self.ingress = f"http://127.0.0.1:{ingress}"
         self.admin = f"http://127.0.0.1:{admin}"
         self._config = folder / "restate.toml"
@@ -71,8 +74,8 @@ class RestateServer:
 disable-telemetry = true
 listen-mode = "tcp"
 base-dir = "{folder}/data"
-bind-address = "127.0.0.1:{self.fabric}"
-advertised-address = "http://127.0.0.1:{self.fabric}"
+bind-address = "127.0.0.1:{fabric}"
+advertised-address = "http://127.0.0.1:{fabric}"
 default-num-partitions = 2
 rocksdb-total-memory-size = "64 MiB"
 log-filter = "warn"
@@ -151,6 +154,29 @@ bind-address = "127.0.0.1:{admin}"
             "restate_url": self.ingress,
             "restate_admin_url": self.admin,
         }
+
+
+def cluster(folder: Path, size: int = 3) -> list[RestateServer]:
+    """Servers that are one Restate, none started: every entry of the log, and the metadata, is with
+    most of them."""
+    servers: list[RestateServer] = []
+    ports = free_ports(3 * size)
+    fabrics = ports[2 * size :]
+    peers = ", ".join(f'"http://127.0.0.1:{port}"' for port in fabrics)
+    for number in range(size):
+        more = (
+            f'cluster-name = "tests"\nnode-name = "node-{number}"\n'
+            f"default-replication = {size // 2 + 1}\n"
+            f"auto-provision = {str(number == 0).lower()}\n"
+        )
+        server = RestateServer(
+            folder / f"node-{number}",
+            more,
+            f"[metadata-client]\naddresses = [{peers}]\n",
+            ports=(fabrics[number], ports[2 * number], ports[2 * number + 1]),
+        )
+        servers.append(server)
+    return servers
 
 
 def eventually(ask: Callable[[], T | None]) -> T:

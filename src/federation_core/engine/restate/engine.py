@@ -64,7 +64,8 @@ class RestateEngine:
         self._nudges: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
-        self._trouble = asyncio.Event()
+        self._look = asyncio.Event()
+        self._thorough = False
         self._why: str | None = None
         self._closing = False
 
@@ -87,6 +88,22 @@ class RestateEngine:
             return False
         nudge.set()
         return True
+
+    def appended_elsewhere(self, streams: list[str]) -> None:
+        """What another node wrote, a cancellation say, concerns what is executed here."""
+        for stream in streams:
+            self.nudge(stream.removeprefix("run:"))
+
+    def sweep(self) -> None:
+        """Look now for runs that nobody drives."""
+        self._thorough = True
+        self._look.set()
+
+    def abandon(self) -> None:
+        """Cut off everything that is executed: it is not this node's any more."""
+        for task in self._tasks.values():
+            task.cancel()
+        self.sweep()
 
     @property
     def driving(self) -> int:
@@ -148,15 +165,16 @@ class RestateEngine:
         """Keep Restate registered and the safety net out: often while it is away, now and then
         while it is there."""
         while True:
-            self._trouble.clear()
-            was_there = self.available
+            self._look.clear()
+            late = _LATE_S if self.available and not self._thorough else 0.0
+            self._thorough = False
             try:
                 await self._find()
             except NotRegistered as e:
                 self._away(str(e))
             if self.available:
-                await self._sweep(_LATE_S if was_there else 0.0)
-                await _until(self._trouble, _SWEEP_S)
+                await self._sweep(late)
+                await _until(self._look, _SWEEP_S)
             else:
                 await asyncio.sleep(_PROBE_S)
 
@@ -181,7 +199,7 @@ class RestateEngine:
         """Said once for each way in which it is away."""
         self.available = False
         self._sends.forget()
-        self._trouble.set()
+        self._look.set()
         if why != self._why:
             self._why = why
             structlog.get_logger().warning("engine_unavailable", why=why)

@@ -5,8 +5,6 @@ import hmac
 
 import msgspec
 
-from ... import __version__
-
 __all__ = ["HANDLER", "PATH", "SERVICE", "Restate", "token_of"]
 
 SERVICE = "Run"
@@ -24,18 +22,20 @@ _LABEL = b"federation-core: calls of the engine's endpoint (v1)"
 class Restate(msgspec.Struct, frozen=True, kw_only=True):
     """`ingress` takes sends, `admin` takes the registration, and `endpoint` is the URL under which
     Restate calls the nodes; none ends with a slash. Every call of the endpoint carries `token`, and
-    the signature of one of `identity_keys` where there are any."""
+    the signature of one of `identity_keys` where there are any. What another `version` of ours has
+    registered is registered anew."""
 
     ingress: str
     admin: str
     endpoint: str
     token: str
+    version: str = ""
     identity_keys: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Changes with whatever a registration says, and tells nobody the token."""
-        said = f"{__version__}\n{SERVICE}\n{HANDLER}\n{self.endpoint}\n{self.token}"
+        said = f"{self.version}\n{SERVICE}\n{HANDLER}\n{self.endpoint}\n{self.token}"
         return hashlib.sha256(said.encode()).hexdigest()
 
     def __repr__(self) -> str:

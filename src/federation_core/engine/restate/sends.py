@@ -37,7 +37,7 @@ class Sends:
         """The run has something to do."""
         out = self._out.get(run_id)
         if out is not None:
-            out.again = True
+            out.again = run_id not in self._waiting
             return
         timer = asyncio.get_running_loop().call_later(_QUIET_S, self._after_quiet, run_id)
         self._out[run_id] = _Out(timer)
