@@ -14,7 +14,7 @@ from .options import HANDLER, SERVICE, Restate
 
 __all__ = ["Sends"]
 
-_AT_ONCE = 32
+_AT_ONCE = 16
 _QUIET_S = 0.25
 """A run of which one send is out, and which nobody has seen begin, gets the next one this much
 later, however often it is woken: a burst does not become a queue."""
