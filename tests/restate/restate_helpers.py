@@ -147,6 +147,14 @@ bind-address = "127.0.0.1:{admin}"
             f"WHERE target_service_key = '{run_id}'"
         )
 
+    def service_at(self, url: str) -> str:
+        """What the server at `url` is registered as."""
+        deployments = httpx.get(f"{self.admin}/deployments", trust_env=False).json()["deployments"]
+        [found] = [d for d in deployments if d["uri"].startswith(f"{url}/")]
+        [service] = found["services"]
+        name: str = service["name"]
+        return name
+
     def settings(self) -> Json:
         """Federation Core's, to have it as the engine."""
         return {

@@ -19,9 +19,9 @@ from federation_core.engine.restate.options import token_of
 PATHS = [
     ("GET", "/restate/discover"),
     ("GET", "/restate/health"),
-    ("POST", "/restate/invoke/Run/drive"),
-    ("POST", "/restate/invoke/Run/../Run/drive"),
-    ("POST", "/restate/x/restate/invoke/Run/drive"),
+    ("POST", "/restate/invoke/Run-1/drive"),
+    ("POST", "/restate/x/../invoke/Run-1/drive"),
+    ("POST", "/restate/x/restate/invoke/Run-1/drive"),
     ("GET", "/restate/"),
 ]
 TOKEN = token_of(SECRET)
@@ -67,10 +67,15 @@ def test_without_the_token_nothing_is_answered(
     assert TOKEN not in answer.text
 
 
-def test_with_the_token_it_is_restates(anybody: httpx.Client) -> None:
+def test_with_the_token_it_is_restates(
+    anybody: httpx.Client, node: Node, shared_restate: RestateServer
+) -> None:
     answer = anybody.get("/restate/discover", headers=AUTHORIZED)
     assert answer.status_code == 200
-    assert [s["name"] for s in answer.json()["services"]] == ["Run"]
+    [service] = answer.json()["services"]
+    assert service["name"] == shared_restate.service_at(node.url)
+    [handler] = service["handlers"]
+    assert handler["name"] == "drive"
 
 
 @pytest.mark.parametrize("path", ["/restate", "/restated/discover", "/Restate/discover"])

@@ -163,3 +163,22 @@ def test_another_secret_is_registered_anew(
         with node.client(token=bearer("another secret")) as http:
             run_id = start(http)
             assert until(http, run_id)["run"]["status"] == "completed"
+
+
+def test_two_installations_share_a_restate(
+    tmp_path: Path, restate: RestateServer, outside: Outside
+) -> None:
+    """Neither is called for the other's runs, whichever came last."""
+    restate.start()
+    with Node(tmp_path / "one", restate) as one, one.client() as http:
+        one.until_engine("available")
+        first = start(http, step("a", outside), ask("ask"), step("b", outside))
+        gate_id = gate_of(http, first)
+        with Node(tmp_path / "two", restate) as two, two.client() as other:
+            two.until_engine("available")
+            second = start(other, step("a", outside), step("c", outside))
+            approve(http, first, gate_id)
+            assert until(http, first)["run"]["status"] == "completed"
+            assert until(other, second)["run"]["status"] == "completed"
+        mine = {e.name: e.pid for e in outside.effects if e.key.startswith(first)}
+        assert mine == {"a": one.process.pid, "b": one.process.pid}

@@ -17,28 +17,25 @@ RUN = "01a20000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def deserted(
-    shared_restate: RestateServer, tmp_path_factory: pytest.TempPathFactory
-) -> RestateServer:
-    """A Restate whose only node has died: whatever is sent stays in its queue."""
+def service(shared_restate: RestateServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a service whose only node has died: whatever is sent stays in Restate's queue."""
     with Node(tmp_path_factory.mktemp("node"), shared_restate) as node:
         node.until_engine("available")
         node.kill()
-    return shared_restate
+        return f"{shared_restate.ingress}/{shared_restate.service_at(node.url)}"
 
 
 @pytest.fixture
-async def sends(deserted: RestateServer) -> AsyncIterator[Sends]:
+async def sends(service: str) -> AsyncIterator[Sends]:
     failed: list[str] = []
-    where = Restate(ingress=deserted.ingress, admin=deserted.admin, endpoint="", token="")
     async with httpx.AsyncClient(trust_env=False) as http:
-        made = Sends(http, where, failed.append)
+        made = Sends(http, service, failed.append)
         yield made
         await made.flush(10)
     assert failed == []
 
 
-async def test_a_burst_is_no_queue(deserted: RestateServer, sends: Sends) -> None:
+async def test_a_burst_is_no_queue(shared_restate: RestateServer, sends: Sends) -> None:
     began = time.monotonic()
     for _ in range(100):
         sends.now(RUN)
@@ -46,34 +43,36 @@ async def test_a_burst_is_no_queue(deserted: RestateServer, sends: Sends) -> Non
     await sends.flush(10)
     quiet_times = (time.monotonic() - began) / 0.25
     # One at once, one for all that came since, at most once in each time of quiet.
-    assert 2 <= len(deserted.invocations(RUN)) <= quiet_times + 2
+    assert 2 <= len(shared_restate.invocations(RUN)) <= quiet_times + 2
 
 
-async def test_what_came_after_the_first_is_sent_too(deserted: RestateServer, sends: Sends) -> None:
+async def test_what_came_after_the_first_is_sent_too(
+    shared_restate: RestateServer, sends: Sends
+) -> None:
     """Or the second of two approvals were lost, were the first being looked at already."""
     run = RUN.replace("7000", "7001")
     sends.now(run)
-    while not await asyncio.to_thread(deserted.invocations, run):
+    while not await asyncio.to_thread(shared_restate.invocations, run):
         pass
     sends.now(run)
     await sends.flush(10)
-    assert len(deserted.invocations(run)) == 2
+    assert len(shared_restate.invocations(run)) == 2
 
 
 async def test_what_is_seen_by_the_driver_is_sent_no_more(
-    deserted: RestateServer, sends: Sends
+    shared_restate: RestateServer, sends: Sends
 ) -> None:
     run = RUN.replace("7000", "7002")
     sends.now(run)
-    while not await asyncio.to_thread(deserted.invocations, run):
+    while not await asyncio.to_thread(shared_restate.invocations, run):
         pass
     sends.now(run)
     sends.begun(run)
     await sends.flush(10)
-    assert len(deserted.invocations(run)) == 1
+    assert len(shared_restate.invocations(run)) == 1
 
 
-async def test_a_moment_is_kept_once(deserted: RestateServer, sends: Sends) -> None:
+async def test_a_moment_is_kept_once(shared_restate: RestateServer, sends: Sends) -> None:
     """Several nodes, and each of them often, name the same one."""
     run = RUN.replace("7000", "7003")
     for _ in range(3):
@@ -81,17 +80,17 @@ async def test_a_moment_is_kept_once(deserted: RestateServer, sends: Sends) -> N
             sends.later(run, at, 3_600)
         sends.overdue(run)
         await sends.flush(10)
-    found = deserted.invocations(run)
+    found = shared_restate.invocations(run)
     assert len(found) == 3
     assert sum(i["status"] == "scheduled" for i in found) == 2
 
 
-async def test_many_runs_are_sent(deserted: RestateServer, sends: Sends) -> None:
+async def test_many_runs_are_sent(shared_restate: RestateServer, sends: Sends) -> None:
     runs = [f"{n:08}-0000-7000-8000-000000000000" for n in range(300)]
     for run in runs:
         sends.now(run)
     await sends.flush(60)
-    [count] = deserted.rows(
+    [count] = shared_restate.rows(
         "SELECT COUNT(DISTINCT target_service_key) AS n FROM sys_invocation "
         "WHERE target_service_key LIKE '%-0000-7000-8000-000000000000' "
         "AND target_service_key NOT LIKE '01a2%'"

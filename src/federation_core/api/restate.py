@@ -33,7 +33,7 @@ from restate.endpoint import app as endpoint_app
 from restate.exceptions import RetryableError
 
 from ..engine.restate import Busy, RestateEngine
-from ..engine.restate.options import HANDLER, PATH, SERVICE
+from ..engine.restate.options import HANDLER, PATH
 from ..errors import Unauthenticated
 from .problems import PROBLEM_JSON, problem_of
 
@@ -95,7 +95,7 @@ class Mounted:
 
 def _endpoint(engine: RestateEngine, closing: asyncio.Event) -> Any:
     run = VirtualObject(
-        SERVICE, description="Drives runs of Federation Core; its keys are run ids."
+        engine.service, description="Drives runs of Federation Core; its keys are run ids."
     )
     held = 0
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from .options import SERVICE, Restate
+from .options import Restate
 
 __all__ = ["NotRegistered", "register"]
 
@@ -29,8 +29,8 @@ class _Deployment(msgspec.Struct):
     metadata: dict[str, str] = {}
 
 
-async def register(http: httpx.AsyncClient, restate: Restate) -> bool:
-    """See to it that the newest deployment of our service is the one that `restate` describes.
+async def register(http: httpx.AsyncClient, restate: Restate, service: str) -> bool:
+    """See to it that the newest deployment of `service` is the one that `restate` describes.
     False where it was so already. Raises `NotRegistered`.
 
     What is registered under our URL is overwritten (`force`). That may break invocations of a
@@ -38,7 +38,7 @@ async def register(http: httpx.AsyncClient, restate: Restate) -> bool:
     start, and after an upgrade or a change of the secret nothing that waits is lost.
     """
     try:
-        if await _is_registered(http, restate):
+        if await _is_registered(http, restate, service):
             return False
         answer = await http.post(
             f"{restate.admin}/deployments",
@@ -58,8 +58,8 @@ async def register(http: httpx.AsyncClient, restate: Restate) -> bool:
     return True
 
 
-async def _is_registered(http: httpx.AsyncClient, restate: Restate) -> bool:
-    found = await http.get(f"{restate.admin}/services/{SERVICE}")
+async def _is_registered(http: httpx.AsyncClient, restate: Restate, name: str) -> bool:
+    found = await http.get(f"{restate.admin}/services/{name}")
     service = _decoded(found, _Service)
     if service is None:
         return False

@@ -15,7 +15,7 @@ from ...ledger import Ledger, queries
 from ..driver import Driver
 from ..ports import Clock
 from .deployment import NotRegistered, register
-from .options import Restate
+from .options import Restate, service_of
 from .sends import Sends
 
 __all__ = ["Busy", "RestateEngine"]
@@ -31,7 +31,7 @@ _NEAR_S = 2.0
 """A moment as near as this is waited for here. It also absorbs that Restate's clock, which says
 when a later one has come, goes ahead of ours."""
 
-_PAGE = 10_000
+_PAGE = 100_000
 _REQUEST_S = 5.0
 _FLUSH_S = 2.0
 
@@ -53,6 +53,8 @@ class RestateEngine:
                 "'federation-core[restate]', or use the engine 'local'."
             )
         self.restate = restate
+        self.service = service_of(ledger.log)
+        """What Restate knows us as."""
         self.available = False
         """Whether Restate took what was sent to it last."""
         self._driver = driver
@@ -60,7 +62,7 @@ class RestateEngine:
         self._clock = clock
         self._limit = limit
         self._http = httpx.AsyncClient(timeout=_REQUEST_S, trust_env=False)
-        self._sends = Sends(self._http, restate, self._away)
+        self._sends = Sends(self._http, f"{restate.ingress}/{self.service}", self._away)
         self._nudges: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
@@ -170,10 +172,14 @@ class RestateEngine:
             self._thorough = False
             try:
                 await self._find()
+                await self._sweep(late)
             except NotRegistered as e:
                 self._away(str(e))
+            except LedgerUnavailable as e:
+                structlog.get_logger().warning("sweep_failed", why=e.detail)
+            except Exception:  # whatever it was, the net is put out again
+                structlog.get_logger().exception("sweep_failed")
             if self.available:
-                await self._sweep(late)
                 await _until(self._look, _SWEEP_S)
             else:
                 await asyncio.sleep(_PROBE_S)
@@ -182,7 +188,7 @@ class RestateEngine:
         """Raises `NotRegistered` where Restate is not there, or does not find us."""
         if self.available:
             return
-        registered = await register(self._http, self.restate)
+        registered = await register(self._http, self.restate, self.service)
         try:
             answer = await self._http.get(f"{self.restate.ingress}/restate/health")
             answer.raise_for_status()
@@ -208,11 +214,7 @@ class RestateEngine:
         """Send for runs that have been due for `late` seconds, or will be before the next time."""
         now = self._clock()
         horizon = now + int(_SWEEP_S * 1_000_000)
-        try:
-            due = await self._ledger.read(queries.due_runs, horizon, limit=_PAGE)
-        except LedgerUnavailable as e:
-            structlog.get_logger().warning("sweep_failed", why=e.detail)
-            return
+        due = await self._ledger.read(queries.due_runs, horizon, limit=_PAGE)
         for run_id, when in due:
             if run_id in self._nudges or not self.available:
                 continue
@@ -238,6 +240,7 @@ class RestateEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._sends.flush(_FLUSH_S)
+        self.available = False
         await self._http.aclose()
 
 

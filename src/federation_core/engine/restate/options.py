@@ -5,10 +5,7 @@ import hmac
 
 import msgspec
 
-__all__ = ["HANDLER", "PATH", "SERVICE", "Restate", "token_of"]
-
-SERVICE = "Run"
-"""The virtual object; its keys are run ids."""
+__all__ = ["HANDLER", "PATH", "Restate", "service_of", "token_of"]
 
 HANDLER = "drive"
 
@@ -35,11 +32,17 @@ class Restate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """Changes with whatever a registration says, and tells nobody the token."""
-        said = f"{self.version}\n{SERVICE}\n{HANDLER}\n{self.endpoint}\n{self.token}"
+        said = f"{self.version}\n{self.endpoint}\n{self.token}"
         return hashlib.sha256(said.encode()).hexdigest()
 
     def __repr__(self) -> str:
         return f"Restate({self.ingress}, {self.admin}, {self.endpoint})"
+
+
+def service_of(log: str) -> str:
+    """The virtual object whose keys are the runs of this log: installations that share a Restate
+    are not called for each other's."""
+    return "Run-" + "".join(c for c in log.rpartition("/")[2] if c.isalnum())
 
 
 def token_of(secret: str) -> str:

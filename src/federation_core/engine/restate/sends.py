@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from .options import HANDLER, SERVICE, Restate
+from .options import HANDLER
 
 __all__ = ["Sends"]
 
@@ -23,11 +23,10 @@ later, however often it is woken: a burst does not become a queue."""
 class Sends:
     """At most one send of a run waits here; `failed` is told why one could not be made."""
 
-    def __init__(
-        self, http: httpx.AsyncClient, restate: Restate, failed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, failed: Callable[[str], None]) -> None:
+        """`url` is that of our service at the ingress."""
         self._http = http
-        self._url = f"{restate.ingress}/{SERVICE}"
+        self._url = url
         self._failed = failed
         self._waiting: dict[str, _Send] = {}
         self._out: dict[str, _Out] = {}
