@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from tests.api_helpers import Http
 from tests.restate.outside import Outside
@@ -113,6 +114,17 @@ def test_a_cancel_reaches_a_run_while_a_step_of_it_executes(
     node.until_idle()  # the step was cut off: it is held outside still
     assert until(http, run_id)["run"]["status"] == "cancelled"
     assert outside.names() == ["slow"]
+
+
+def test_a_call_for_a_run_that_is_not_there_is_not_made_again(
+    node: Node, shared_restate: RestateServer
+) -> None:
+    service = shared_restate.service_at(node.url)
+    for key in ("nobody", "%2e%2e%2fetc", "x" * 300):
+        url = f"{shared_restate.ingress}/{service}/{key}/drive"
+        answer = httpx.post(url, trust_env=False)  # and wait for its end
+        assert answer.is_success, answer.text
+    assert node.ready()["driving"] == 0
 
 
 def test_many_runs_at_once(node: Node, http: Http, outside: Outside) -> None:
