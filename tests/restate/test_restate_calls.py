@@ -64,6 +64,7 @@ def test_without_the_token_nothing_is_answered(
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "unauthenticated"
+    assert answer.headers["x-request-id"]
     assert TOKEN not in answer.text
 
 

@@ -114,12 +114,12 @@ def build_app(
         openapi_config=None,
         logging_config=None,
     )
-    served: ASGIApp = Correlated(cast("ASGIApp", app), api.metrics, core.default_tenant)
+    served = cast("ASGIApp", app)
     if core.restate is not None:
         from .restate import Mounted  # its library is there where it is chosen
 
         served = Mounted(served, core.restate, api.closing)
-    return served
+    return Correlated(served, api.metrics, core.default_tenant)
 
 
 class _Plain(Litestar):

@@ -74,7 +74,9 @@ class Mounted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(f"{PATH}/"):
             await self._app(scope, receive, send)
-        elif self._is_restate(scope):
+            return
+        scope["state"]["operation"] = "restate"
+        if self._is_restate(scope):
             await self._endpoint(scope, receive, send)
         else:
             self._say()

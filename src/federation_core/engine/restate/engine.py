@@ -130,6 +130,9 @@ class RestateEngine:
         nudge = self._nudges[run_id]
         try:
             await self._drive(run_id, nudge)
+        except asyncio.CancelledError:
+            nudge.set()  # it was cut off from something
+            raise
         except FederationError as e:
             # Nothing of this run executes any more; it stays as it is for an operator to see.
             # Restate is not told: it would try again, at once and without end.
@@ -138,8 +141,8 @@ class RestateEngine:
             structlog.get_logger().exception("run_stopped", run_id=run_id)
         finally:
             del self._nudges[run_id], self._tasks[run_id]
-        if self._closing or nudge.is_set():
-            self._send(run_id)  # whoever is left goes on where this node stopped
+            if self._closing or nudge.is_set():
+                self._send(run_id)  # whoever is left goes on where this node stopped
 
     async def _drive(self, run_id: str, nudge: asyncio.Event) -> None:
         while True:
