@@ -8,9 +8,10 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 MUTATION_READY := $(VENV)/.mutation-ready
 WORKERS ?= 2
+SERVICES := build/services/node_modules/.restate-server-1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test serve check format bench mutants clean
+.PHONY: help setup prove test serve check format bench mutants services clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -25,7 +26,15 @@ $(READY): pyproject.toml constraints.txt
 prove: $(READY) ## the proof campaign, on a live server of its own
 	$(BIN)/fedcore prove
 
-test: $(READY) ## every test, in random order, on $(WORKERS) workers
+services: $(SERVICES) ## the servers that tests run against
+$(SERVICES):
+ifndef FEDCORE_RESTATE_SERVER
+	mkdir -p build/services
+	npm install --prefix build/services --no-audit --no-fund --no-save @restatedev/restate-server@1.7.12
+	@touch $@
+endif
+
+test: $(READY) $(SERVICES) ## every test, in random order, on $(WORKERS) workers
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 serve: $(READY) ## a development server on port 9405

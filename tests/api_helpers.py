@@ -168,11 +168,14 @@ ALIAS = Family(
 class Server:
     """A server that listens. Use it as a context manager: it does not outlive the block."""
 
+    module = "tests.api_helpers"
+    """What the process runs."""
+
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.data_dir = data_dir
         told = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.api_helpers", str(data_dir), *told],
+            [sys.executable, "-W", "error", "-m", self.module, str(data_dir), *told],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,6 +18,7 @@ NAMES = {
     *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
     *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
     "secrets_dir",
+    *("restate_admin_url", "restate_endpoint", "restate_identity_key"),
 }
 SEED = bytes(range(220, 252))
 """In the standard base64 alphabet it has + and /."""
@@ -26,6 +27,8 @@ WITNESSES = tuple(
     f"https://{name}.example {VerifierKey.of(name, SigningKey(SEED).public, COSIGNATURE).text}"
     for name in ("w1", "w2")
 )
+
+IDENTITY = "publickeyv1_w7YHemBctH5Ck2nQRQ47iBBqhNHy4FV7t2Usbye2A6f"
 
 
 @pytest.fixture
@@ -113,7 +116,10 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "http_allow": "a.example, b.example:443",
         "python_allow": "refunds,jobs.daily",
         "engine": "local",
-        "restate_url": "http://127.0.0.1:9070",
+        "restate_url": "http://127.0.0.1:9070/",
+        "restate_admin_url": "https://admin.example/restate",
+        "restate_endpoint": "http://[::1]:9405/restate",
+        "restate_identity_key": IDENTITY,
         "require_registration": "true",
     }
     # `signing_key_file` is the other way to say `signing_key`; it has tests of its own.
@@ -323,8 +329,16 @@ def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> No
         ("TENANT", "../x", "cannot name a tenant"),
         ("HTTP_ALLOW", "a.example,https://b.example", "'https://b.example' is no host to allow"),
         ("PYTHON_ALLOW", "refunds,os.path:join", "'os.path:join' is no module to allow"),
-        ("ENGINE", "restate", "not available in this version; use 'local'"),
-        ("ENGINE", "Local", "is 'Local'; it must be 'local'"),
+        ("ENGINE", "Local", "is 'Local'; it must be 'local' or 'restate'"),
+        ("RESTATE_URL", "restate:8080", "must be a URL such as http://restate.example:8080"),
+        ("RESTATE_URL", "http://", "must be a URL"),
+        ("RESTATE_URL", "http://h:99999", "must be a URL"),
+        ("RESTATE_URL", "http://h:0", "must be a URL"),
+        ("RESTATE_URL", "http://h/?a=b", "must be a URL"),
+        ("RESTATE_ADMIN_URL", "http://me:hunter2@h:9070", "must be a URL"),
+        ("RESTATE_ENDPOINT", "nodes.example/restate", "must be a URL"),
+        ("RESTATE_IDENTITY_KEY", "publickeyv1_0OIl", "must be a public key of Restate's"),
+        ("RESTATE_IDENTITY_KEY", f"{IDENTITY}, x", "must be a public key of Restate's"),
         ("REQUIRE_REGISTRATION", "maybe", "is 'maybe'; it must be true or false"),
         ("DATABASE_URL", "postgresql+psycopg://h/db", "must read sqlite:///PATH"),
         ("DATABASE_URL", "mysql://h/db", "must read sqlite:///PATH"),
@@ -376,6 +390,42 @@ def test_file_that_cannot_be_read(data_dir: Path) -> None:
 def test_mistake_on_the_command_line_names_its_option(data_dir: Path) -> None:
     assert refusal(data_dir, cli={"http_allow": "a/b"}).startswith("--http-allow is refused: 'a/b'")
     assert "did you mean 'port'?" in refusal(data_dir, cli={"prot": 1})
+
+
+# Restate, and how both find each other
+
+
+def test_restate_on_this_machine_needs_no_settings(data_dir: Path) -> None:
+    found = load(data_dir, ENGINE="restate")
+    assert found.restate_ingress == "http://127.0.0.1:8080"
+    assert found.restate_admin == "http://127.0.0.1:9070"
+    assert (found.restate_endpoint, found.restate_identity_key) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("ingress", "admin"),
+    [
+        ("https://restate.example", "https://restate.example:9070"),
+        ("http://[::1]:8080/x", "http://[::1]:9070"),
+    ],
+)
+def test_the_admin_api_is_beside_the_ingress(data_dir: Path, ingress: str, admin: str) -> None:
+    told = {"ENGINE": "restate", "RESTATE_ENDPOINT": "http://n/restate", "RESTATE_URL": ingress}
+    assert load(data_dir, **told).restate_admin == admin
+    found = load(data_dir, **told, RESTATE_ADMIN_URL="http://elsewhere:1/")
+    assert found.restate_admin == "http://elsewhere:1"
+
+
+@pytest.mark.parametrize(
+    "where", [{"RESTATE_URL": "http://restate.example:8080"}, {"HOST": "0.0.0.0"}]
+)
+def test_restate_elsewhere_has_to_be_told_where_we_are(
+    data_dir: Path, where: dict[str, str]
+) -> None:
+    assert "FEDCORE_RESTATE_ENDPOINT" in refusal(data_dir, ENGINE="restate", **where)
+    found = load(data_dir, ENGINE="restate", RESTATE_ENDPOINT="http://lb/restate", **where)
+    assert found.restate_endpoint == "http://lb/restate"
+    assert load(data_dir, **where).engine == "local"  # which does not ask
 
 
 # What is never shown

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from . import __version__
+from .engine.restate.options import PATH, Restate, token_of
 from .errors import OperatorError
 from .identity import load_or_create_secret
 from .service import FederationCore
@@ -36,8 +37,9 @@ def load_secret(settings: Settings) -> str:
     return settings.secret_key or load_or_create_secret(settings.data_dir / _SECRET_FILE)
 
 
-def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]:
-    """The system that `settings` describe. See `FederationCore.open` for what is raised."""
+def open_core(settings: Settings, url: str) -> AbstractAsyncContextManager[FederationCore]:
+    """The system that `settings` describe, served at `url`. See `FederationCore.open` for what is
+    raised."""
     return FederationCore.open(
         settings.data_dir,
         database=settings.database,
@@ -51,6 +53,20 @@ def open_core(settings: Settings) -> AbstractAsyncContextManager[FederationCore]
         signing_key=settings.signing_key or settings.signing_key_file,
         previous_signing_key=settings.previous_signing_key,
         witnesses=[parse_witness(w) for w in settings.witnesses],
+        restate=_restate(settings, url),
+    )
+
+
+def _restate(settings: Settings, url: str) -> Restate | None:
+    if settings.engine != "restate":
+        return None
+    return Restate(
+        ingress=settings.restate_ingress,
+        admin=settings.restate_admin,
+        endpoint=settings.restate_endpoint or f"{url}{PATH}",
+        token=token_of(load_secret(settings)),
+        version=__version__,
+        identity_keys=settings.restate_identity_key,
     )
 
 
@@ -69,7 +85,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = _say) -
     secret = load_secret(settings)
     with listen(settings.host, settings.port) as listener:
         url = url_of(listener)
-        async with open_core(settings) as core:
+        async with open_core(settings, url) as core:
             closing = asyncio.Event()
             auth = Auth(
                 secret=secret,

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -39,6 +40,8 @@ _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
 _PASSWORD = re.compile(r"(//[^:/@]*:)[^@]*@")
 _SEED_BYTES = 32
+_INGRESS_PORT, _ADMIN_PORT = 8080, 9070
+_IDENTITY_KEY = re.compile(r"publickeyv1_[1-9A-HJ-NP-Za-km-z]{32,44}\Z")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     python_allow: tuple[str, ...]
     engine: str
     restate_url: str | None
+    restate_admin_url: str | None
+    restate_endpoint: str | None
+    restate_identity_key: tuple[str, ...]
     require_registration: bool
     dev: bool
     origins: dict[str, Origin]
@@ -81,6 +87,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def database(self) -> Target:
         """The SQLite file of `database_url`, or the URL of a PostgreSQL database."""
         return _target(self.database_url)
+
+    @property
+    def restate_ingress(self) -> str:
+        """Where sends go: `restate_url`, or Restate's own port on this machine."""
+        return self.restate_url or f"http://127.0.0.1:{_INGRESS_PORT}"
+
+    @property
+    def restate_admin(self) -> str:
+        """`restate_admin_url`, or Restate's own port beside the ingress."""
+        parts = urlsplit(self.restate_ingress)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return self.restate_admin_url or f"{parts.scheme}://{host}:{_ADMIN_PORT}"
 
     def describe(self) -> list[tuple[str, str, Origin]]:
         """Name, value as text (secrets masked), origin; in the order of the fields."""
@@ -218,6 +236,7 @@ def _default(name: str, data_dir: Path) -> Any:
         "http_allow": (),
         "python_allow": (),
         "engine": "local",
+        "restate_identity_key": (),
         "require_registration": False,
         "dev": False,
     }
@@ -233,6 +252,24 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             f"--dev believes every caller, so it listens on loopback only; {settings.host!r} is "
             "not. Leave out --dev, or use the host 127.0.0.1."
+        )
+    _check_restate(settings)
+
+
+def _check_restate(settings: Settings) -> None:
+    """Restate on this machine finds a node on this machine; any other has to be told."""
+    if settings.engine != "restate" or settings.restate_endpoint is not None:
+        return
+    if not _is_loopback(urlsplit(settings.restate_ingress).hostname or ""):
+        raise SettingsError(
+            f"Restate is at {settings.restate_ingress}, and has to reach this server: set "
+            "FEDCORE_RESTATE_ENDPOINT to the URL of /restate as it stands there, such as "
+            "http://nodes.example:9405/restate."
+        )
+    if not _is_loopback(settings.host):
+        raise SettingsError(
+            f"The server listens on {settings.host!r}; set FEDCORE_RESTATE_ENDPOINT to the URL "
+            "under which Restate reaches its /restate, such as http://127.0.0.1:9405/restate."
         )
 
 
@@ -345,11 +382,27 @@ def _entries(check: Callable[[str], Any]) -> Callable[[Any], tuple[str, ...]]:
 
 
 def _engine(value: Any) -> str:
-    if value == "restate":
-        raise _Refusal("is 'restate', which is not available in this version; use 'local'")
-    if value != "local":
-        raise _Refusal(f"is {value!r}; it must be 'local'")
-    return "local"
+    if value not in ("local", "restate"):
+        raise _Refusal(f"is {value!r}; it must be 'local' or 'restate'")
+    return str(value)
+
+
+def _url(value: Any) -> str:
+    """Without a slash at its end. A password in it would be shown with the settings."""
+    url = _text(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in url or "?" in url or "#" in url or not url.isprintable():
+        raise _Refusal("must be a URL such as http://restate.example:8080, and nothing more")
+    return url
+
+
+def _identity_key(entry: str) -> None:
+    if not _IDENTITY_KEY.match(entry):
+        raise _Refusal("must be a public key of Restate's, as publickeyv1_…; it logs its own")
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -369,7 +422,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "http_allow": _entries(HostPattern.parse),
     "python_allow": _entries(check_prefix),
     "engine": _engine,
-    "restate_url": _text,
+    "restate_url": _url,
+    "restate_admin_url": _url,
+    "restate_endpoint": _url,
+    "restate_identity_key": _entries(_identity_key),
     "require_registration": _flag,
     "dev": _flag,
 }

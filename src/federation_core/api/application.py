@@ -121,7 +121,12 @@ def build_app(
         openapi_config=None,
         logging_config=None,
     )
-    return Correlated(cast("ASGIApp", app), api.metrics, core.default_tenant)
+    served = cast("ASGIApp", app)
+    if core.restate is not None:
+        from .restate import Mounted  # its library is there where it is chosen
+
+        served = Mounted(served, core.restate, api.closing)
+    return Correlated(served, api.metrics, core.default_tenant)
 
 
 class _Plain(Litestar):
@@ -138,6 +143,10 @@ def _metrics(core: FederationCore, requests: Room, streams: Room) -> Metrics:
         counters={"fedcore_ledger_commits": ("Ledger transactions.", lambda: core.commits)},
         gauges={
             "fedcore_runs_driving": ("Managed runs under way.", lambda: core.driving),
+            "fedcore_engine_available": (
+                "Whether the engine takes wake-ups.",
+                lambda: core.engine_available,
+            ),
             "fedcore_requests_in_flight": ("Requests under way.", lambda: requests.taken),
             "fedcore_streams_open": ("Live streams followed.", lambda: streams.taken),
         },

@@ -22,10 +22,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """`driving` is how many managed runs are under way."""
+    """`driving` is how many managed runs are under way on this node. While the engine is
+    `unavailable`, everything is accepted and durable, and managed runs wait for it."""
 
     status: Literal["ready"]
     driving: int
+    engine: Literal["available", "unavailable"]
 
 
 @operation("GET", "/health", tag=_TAG)
@@ -38,7 +40,10 @@ async def health(ask: Anyone) -> Health:
 async def ready(ask: Anyone) -> Ready:
     """Say whether the server can work: whether its ledger can be written."""
     await ask.core.check()
-    return Ready("ready", ask.core.driving)
+    engine: Literal["available", "unavailable"] = (
+        "available" if ask.core.engine_available else "unavailable"
+    )
+    return Ready("ready", ask.core.driving, engine)
 
 
 @operation("GET", "/metrics", tag=_TAG, media_type=CONTENT_TYPE_LATEST)

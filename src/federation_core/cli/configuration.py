@@ -78,6 +78,35 @@ def configuration(
             help="Which modules python steps may call; may be repeated. Default: none.",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="NAME", help="local or restate; default local."),
+    ] = None,
+    restate_url: Annotated[
+        str | None,
+        typer.Option(
+            "--restate-url",
+            metavar="URL",
+            help="Restate's ingress; default http://127.0.0.1:8080.",
+        ),
+    ] = None,
+    restate_admin_url: Annotated[
+        str | None,
+        typer.Option(
+            "--restate-admin-url",
+            metavar="URL",
+            help="Restate's admin API; default port 9070 beside the ingress.",
+        ),
+    ] = None,
+    restate_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--restate-endpoint",
+            metavar="URL",
+            help="Where Restate reaches the /restate of this server, or of the load balancer "
+            "before it; default this server, where both are on one machine.",
+        ),
+    ] = None,
 ) -> Iterator[Settings]:
     """Settings from the command line, the environment and the file."""
     given = {
@@ -91,6 +120,10 @@ def configuration(
         "workflow_dir": workflow_dir,
         "http_allow": ",".join(http_allow) if http_allow else None,
         "python_allow": ",".join(python_allow) if python_allow else None,
+        "engine": engine,
+        "restate_url": restate_url,
+        "restate_admin_url": restate_admin_url,
+        "restate_endpoint": restate_endpoint,
     }
     settings = load_settings(given, os.environ)
     yield settings if port != 0 else _on_a_free_port(settings)

@@ -127,6 +127,8 @@ class LocalEngine:
                 await self._wake_due()
             except LedgerUnavailable as e:
                 structlog.get_logger().warning("sweep_failed", why=e.detail)
+            except Exception:  # whatever it was, the net is put out again
+                structlog.get_logger().exception("sweep_failed")
 
     async def close(self, grace: float = 10.0) -> None:
         """Stop driving. Steps under way have `grace` seconds to end; those that do not are cut

@@ -16,6 +16,7 @@ from ..engine.governor import Governor
 from ..engine.live import LiveRuns
 from ..engine.local import LocalEngine
 from ..engine.ports import NewId, new_id, system_clock
+from ..engine.restate import Restate, RestateEngine
 from ..evidence.collector import Collector, WitnessSetting
 from ..evidence.keyring import Keyring
 from ..evidence.signer import Signer
@@ -51,7 +52,7 @@ __all__ = ["FederationCore"]
 class FederationCore:
     """The use cases, by what they are about. Make one with `open`."""
 
-    def __init__(self, parts: Parts, engine: LocalEngine, signer: Signer) -> None:
+    def __init__(self, parts: Parts, engine: LocalEngine | RestateEngine, signer: Signer) -> None:
         self._parts = parts
         self._engine = engine
         catalog = Catalog(parts.ledger)
@@ -85,6 +86,7 @@ class FederationCore:
         previous_signing_key: bytes | None = None,
         witnesses: Iterable[WitnessSetting] = (),
         lease_s: float = LEASE_S,
+        restate: Restate | None = None,
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
@@ -96,6 +98,9 @@ class FederationCore:
         database, or the URL of a PostgreSQL one, which other nodes may use as well; then each has a
         `data_dir` of its own, and all of them the same signing key; one that is not heard of for
         `lease_s` seconds counts as dead, and the others take over.
+
+        With `restate`, that is the engine; it drives runs once its endpoint is served
+        (`api.build_app`).
 
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
@@ -126,7 +131,11 @@ class FederationCore:
             governor = Governor(tenant)
             runs = LiveRuns(ledger)
             driver = Driver(ledger, runs, governor, executors, clock=clock, new_id=new_id)
-            engine = LocalEngine(driver, ledger, clock)
+            engine: LocalEngine | RestateEngine = (
+                LocalEngine(driver, ledger, clock)
+                if restate is None
+                else RestateEngine(driver, ledger, clock, restate)
+            )
             stack.push_async_callback(engine.close)
             parts = Parts(
                 ledger=ledger,
@@ -195,6 +204,16 @@ class FederationCore:
     def driving(self) -> int:
         """Managed runs that are being driven now."""
         return self._engine.driving
+
+    @property
+    def restate(self) -> RestateEngine | None:
+        """The engine, where that is Restate."""
+        return self._engine if isinstance(self._engine, RestateEngine) else None
+
+    @property
+    def engine_available(self) -> bool:
+        """Whether runs are driven now; where not, they wait in the ledger."""
+        return self.restate is None or self.restate.available
 
     @property
     def commits(self) -> int:

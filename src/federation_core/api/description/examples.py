@@ -281,7 +281,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "log_keys": [_KEY],
     "rotate_key": _KEY,
     "health": {"status": "healthy", "version": "0.1.0", "uptime_s": 12.5},
-    "ready": {"status": "ready", "driving": 3},
+    "ready": {"status": "ready", "driving": 3, "engine": "available"},
     "envelope_health": {
         "ok": True,
         "data": {"status": "ok", "version": "0.1.0", "uptime_s": 12.5},
