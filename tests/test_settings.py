@@ -15,7 +15,15 @@ from federation_core.transparency.keys import COSIGNATURE
 
 NAMES = {
     *("data_dir", "database_url", "host", "port", "secret_key", "policy_dir", "workflow_dir"),
-    *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
+    *(
+        "tenant",
+        "http_allow",
+        "python_allow",
+        "node_lease",
+        "engine",
+        "restate_url",
+        "require_registration",
+    ),
     *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
     "secrets_dir",
     *("restate_admin_url", "restate_endpoint", "restate_identity_key"),
@@ -115,6 +123,7 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "tenant": "acme",
         "http_allow": "a.example, b.example:443",
         "python_allow": "refunds,jobs.daily",
+        "node_lease": "10",
         "engine": "local",
         "restate_url": "http://127.0.0.1:9070/",
         "restate_admin_url": "https://admin.example/restate",
@@ -341,6 +350,8 @@ def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> No
         ("RESTATE_IDENTITY_KEY", f"{IDENTITY}, x", "must be a public key of Restate's"),
         ("REQUIRE_REGISTRATION", "maybe", "is 'maybe'; it must be true or false"),
         ("DATABASE_URL", "postgresql+psycopg://h/db", "must read sqlite:///PATH"),
+        ("NODE_LEASE", "0", "must be a whole number of seconds from 1 to 3600"),
+        ("NODE_LEASE", "1.5", "must be a whole number of seconds"),
         ("DATABASE_URL", "mysql://h/db", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite://", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite:///", "must read sqlite:///PATH"),

@@ -43,6 +43,7 @@ def open_core(settings: Settings, url: str) -> AbstractAsyncContextManager[Feder
     return FederationCore.open(
         settings.data_dir,
         database=settings.database,
+        lease_s=settings.node_lease,
         policy_dir=settings.policy_dir,
         shipped_policy=settings.default_bundle,
         workflow_dir=settings.workflow_dir,

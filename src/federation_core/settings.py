@@ -46,7 +46,8 @@ _IDENTITY_KEY = re.compile(r"publickeyv1_[1-9A-HJ-NP-Za-km-z]{32,44}\Z")
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, checked. `signing_key` is the seed of the log's key and `signing_key_file`
-    where it stands, both None for the server's own file; `witnesses` are `URL VKEY` each.
+    where it stands, both None for the server's own file; `witnesses` are `URL VKEY` each. `node_lease`
+    are the seconds after which a node that is not heard of counts as dead.
 
     Paths are absolute; `origins` says where each one came from.
 
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     http_allow: tuple[str, ...]
     python_allow: tuple[str, ...]
+    node_lease: int
     engine: str
     restate_url: str | None
     restate_admin_url: str | None
@@ -235,6 +237,7 @@ def _default(name: str, data_dir: Path) -> Any:
         "witnesses": (),
         "http_allow": (),
         "python_allow": (),
+        "node_lease": 10,
         "engine": "local",
         "restate_identity_key": (),
         "require_registration": False,
@@ -325,6 +328,14 @@ def _port(value: Any) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65_535:
         raise _Refusal(f"is {value!r}; it must be a whole number from 1 to 65535")
+    return value
+
+
+def _lease(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 4:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3_600:
+        raise _Refusal(f"is {value!r}; it must be a whole number of seconds from 1 to 3600")
     return value
 
 
@@ -421,6 +432,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "tenant": _tenant,
     "http_allow": _entries(HostPattern.parse),
     "python_allow": _entries(check_prefix),
+    "node_lease": _lease,
     "engine": _engine,
     "restate_url": _url,
     "restate_admin_url": _url,

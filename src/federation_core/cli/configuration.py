@@ -78,6 +78,14 @@ def configuration(
             help="Which modules python steps may call; may be repeated. Default: none.",
         ),
     ] = None,
+    node_lease: Annotated[
+        int | None,
+        typer.Option(
+            "--node-lease",
+            metavar="SECONDS",
+            help="After how long a node that is not heard of counts as dead; default 10.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option("--engine", metavar="NAME", help="local or restate; default local."),
@@ -120,6 +128,7 @@ def configuration(
         "workflow_dir": workflow_dir,
         "http_allow": ",".join(http_allow) if http_allow else None,
         "python_allow": ",".join(python_allow) if python_allow else None,
+        "node_lease": node_lease,
         "engine": engine,
         "restate_url": restate_url,
         "restate_admin_url": restate_admin_url,
