@@ -17,6 +17,7 @@ NAMES = {
     *("data_dir", "database_url", "host", "port", "secret_key", "policy_dir", "workflow_dir"),
     *("tenant", "http_allow", "python_allow", "engine", "restate_url", "require_registration"),
     *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
+    *("log_level", "log_format", "otlp_endpoint"),
 }
 SEED = bytes(range(220, 252))
 """In the standard base64 alphabet it has + and /."""
@@ -64,6 +65,7 @@ def test_defaults_are_those_of_the_contract(
     assert (found.tenant, found.engine, found.restate_url) == ("default", "local", None)
     assert (found.http_allow, found.python_allow) == ((), ())
     assert (found.require_registration, found.dev) == (False, False)
+    assert (found.log_level, found.log_format, found.otlp_endpoint) == ("info", "auto", None)
     assert found.default_bundle == "strict"
     assert found.origins == dict.fromkeys(NAMES, "default")
     assert not (tmp_path / ".fedcore").exists()

@@ -10,7 +10,7 @@ import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -19,6 +19,7 @@ from .evidence.collector import WitnessSetting
 from .executors.allow import HostPattern
 from .executors.python import check_prefix
 from .identity.ids import check_tenant
+from .telemetry.logs import LogFormat, LogLevel
 from .transparency import VerifierKey
 from .transparency.keys import COSIGNATURE
 
@@ -61,6 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     restate_url: str | None
     require_registration: bool
+    log_level: LogLevel
+    log_format: LogFormat
+    otlp_endpoint: str | None
     dev: bool
     origins: dict[str, Origin]
 
@@ -185,6 +189,8 @@ def _default(name: str, data_dir: Path) -> Any:
         "python_allow": (),
         "engine": "local",
         "require_registration": False,
+        "log_level": "info",
+        "log_format": "auto",
         "dev": False,
     }
     return defaults.get(name)
@@ -308,6 +314,25 @@ def _engine(value: Any) -> str:
     return "local"
 
 
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        word = value.strip().lower() if isinstance(value, str) else value
+        if word not in words:
+            raise _Refusal(f"is {value!r}; it must be one of {', '.join(words)}")
+        return str(word)
+
+    return parse
+
+
+def _base_url(value: Any) -> str:
+    """The URL is not repeated in messages: it may hold a password."""
+    url = _text(value).strip()
+    host = url.removeprefix("https://").removeprefix("http://")
+    if host == url or not host.strip("/") or any(c.isspace() or c in "?#" for c in url):
+        raise _Refusal("must be the base URL of an OTLP/HTTP collector: http://HOST:PORT")
+    return url.rstrip("/")
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "data_dir": _path,
     "database_url": _database,
@@ -326,5 +351,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "engine": _engine,
     "restate_url": _text,
     "require_registration": _flag,
+    "log_level": _one_of(get_args(LogLevel)),
+    "log_format": _one_of(get_args(LogFormat)),
+    "otlp_endpoint": _base_url,
     "dev": _flag,
 }

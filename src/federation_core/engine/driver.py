@@ -8,6 +8,7 @@ from ..errors import LedgerUnavailable, StaleAppend
 from ..executors.registry import Executors
 from ..ledger import Ledger
 from ..spine.definition import ExpressionWork
+from ..telemetry import about
 from .compiled import CompiledWorkflow, compile_workflow
 from .execution import Job, Outcome, execute
 from .governor import Governor
@@ -87,6 +88,7 @@ class Driver:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _turn(self, live: LiveRun, executing: set[str], outcomes: list[Outcome]) -> Progress:
+        about(live.run)
         progress = Progress(
             live,
             self._governor,

@@ -7,6 +7,7 @@ the disk: it hands over an append and gets a future.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -24,6 +25,7 @@ from .bulk import (
     write_rows,
 )
 from .database import Database, translated
+from .stats import WriterStats
 from .tree import LogTree, load_tree
 
 __all__ = ["Writer"]
@@ -55,6 +57,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._closed = False
         self.commits = 0
+        self.stats = WriterStats()
         self.tree: LogTree | None = None
         """The tree over all that is durable, and never changed: a commit puts another there. None
         until the first commit, and where it is not known how one ended."""
@@ -70,6 +73,11 @@ class Writer:
         self._queue.put(_Job(append, future))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Appends that no transaction has taken yet."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Commit what waits, then end the thread."""
         if not self._closed:
@@ -81,7 +89,9 @@ class Writer:
         while True:
             jobs, last = self._gather()
             if jobs:
+                began = time.perf_counter()
                 self._commit(jobs)
+                self.stats.took(time.perf_counter() - began, (j.error for j in jobs))
                 self._loop.call_soon_threadsafe(self._tell, jobs)
             if last:
                 return

@@ -27,6 +27,7 @@ from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
 from ..spine.envelope import Head
 from ..spine.times import Clock
+from ..telemetry import Family, Telemetry
 from .answers import Answers
 from .call import Call
 from .catalog import Catalog
@@ -36,6 +37,7 @@ from .gates import Gates
 from .log import Log
 from .parts import Parts
 from .policies import Policies
+from .readings import Readings
 from .requests import RegisterRequest
 from .runs import Runs
 from .steps import Steps
@@ -47,9 +49,12 @@ __all__ = ["FederationCore"]
 class FederationCore:
     """The use cases, by what they are about. Make one with `open`."""
 
-    def __init__(self, parts: Parts, engine: LocalEngine, signer: Signer) -> None:
+    def __init__(
+        self, parts: Parts, engine: LocalEngine, signer: Signer, readings: Readings
+    ) -> None:
         self._parts = parts
         self._engine = engine
+        self._readings = readings
         catalog = Catalog(parts.ledger)
         self.runs = Runs(parts, catalog)
         self.steps = Steps(parts)
@@ -78,6 +83,7 @@ class FederationCore:
         signing_key: Path | bytes | None = None,
         previous_signing_key: bytes | None = None,
         witnesses: Iterable[WitnessSetting] = (),
+        telemetry: Telemetry | None = None,
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
@@ -85,7 +91,8 @@ class FederationCore:
         take up the runs that were under way.
 
         `signing_key` is the seed of the log's key (32 bytes) or the file that holds it, by default
-        one in `data_dir` that is made at the first start.
+        one in `data_dir` that is made at the first start. `telemetry` is told what becomes durable,
+        and traces what is executed.
 
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
@@ -98,6 +105,9 @@ class FederationCore:
                 stack.enter_context(Exclusive(path.parent))
             ledger = await Ledger.open(path)
             stack.push_async_callback(ledger.close)
+            telemetry = telemetry or Telemetry()
+            if telemetry.observes:
+                ledger.listen(telemetry.committed)
             own_file = folder / "signing.key"
             keys = await Keyring.open(
                 ledger,
@@ -112,6 +122,7 @@ class FederationCore:
             stack.push_async_callback(signer.close)
             watched = tuple(witnesses)
             executors = Executors.build(python_allow=python_allow, http_allow=http_allow)
+            executors.tracer = telemetry.tracer
             stack.push_async_callback(executors.aclose)
             governor = Governor(tenant)
             runs = LiveRuns(ledger)
@@ -129,13 +140,16 @@ class FederationCore:
                 require_registration=require_registration,
                 witness_keys=tuple(w.key.text for w in watched),
             )
-            core = cls(parts, engine, signer)
+            collector = Collector(ledger, signer, watched)
+            measured = (ledger, engine, executors, signer, collector, telemetry)
+            readings = Readings(ledger, clock, measured)
+            stack.push_async_callback(readings.close)
+            core = cls(parts, engine, signer, readings)
             await core.policies.restore(policy_dir, shipped_policy)
             if workflow_dir is not None:
                 await core._register_folder(workflow_dir)
             await engine.start()
             if watched:
-                collector = Collector(ledger, signer, watched)
                 collector.start()
                 stack.push_async_callback(collector.close)
             yield core
@@ -178,6 +192,10 @@ class FederationCore:
     @property
     def default_tenant(self) -> str:
         return self._parts.default_tenant
+
+    async def families(self) -> list[Family]:
+        """What is measured of the system, for whoever watches it."""
+        return await self._readings.families()
 
     @property
     def driving(self) -> int:

@@ -18,6 +18,7 @@ from ..spine.handle import handle
 from ..spine.handle_run import action_for
 from ..spine.run import FINAL, Run
 from ..spine.schemas import validate
+from ..telemetry import asking
 from .call import Call
 from .catalog import Catalog
 from .parts import Parts, Visit
@@ -55,6 +56,8 @@ class Runs:
         await self._check_parent(call.tenant, request.parent_run_id)
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
         run = Run(definition if execution == "managed" else None, parts.new_id(), call.tenant)
+        if (asked := asking()) is not None:
+            asked.run_id = run.run_id
         async with parts.runs.hold(run.run_id, born=run) as live:
             visit = Visit(parts, call, live)
             mode = parts.governor.mode(call.tenant, call.mode)
