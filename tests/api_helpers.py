@@ -166,15 +166,19 @@ ALIAS = Family(
 
 
 class Server:
-    """A server that listens. Use it as a context manager: it does not outlive the block."""
+    """A server that listens. Use it as a context manager: it does not outlive the block.
 
-    def __init__(self, data_dir: Path, **settings: Any) -> None:
+    `stderr` is where it logs, by default where the tests do.
+    """
+
+    def __init__(self, data_dir: Path, *, stderr: int | None = None, **settings: Any) -> None:
         self.data_dir = data_dir
         told = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.api_helpers", str(data_dir), *told],
             cwd=ROOT,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         assert self.process.stdout is not None

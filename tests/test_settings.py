@@ -116,6 +116,9 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "engine": "local",
         "restate_url": "http://127.0.0.1:9070",
         "require_registration": "true",
+        "log_level": "DEBUG",
+        "log_format": "json",
+        "otlp_endpoint": "http://127.0.0.1:4318/",
     }
     # `signing_key_file` is the other way to say `signing_key`; it has tests of its own.
     assert set(texts) == NAMES - {"data_dir", "signing_key_file", "dev"}
@@ -135,6 +138,8 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
     assert by_line.http_allow == ("a.example", "b.example:443")
     assert by_line.python_allow == ("refunds", "jobs.daily")
     assert by_line.require_registration is True
+    assert (by_line.log_level, by_line.log_format) == ("debug", "json")
+    assert by_line.otlp_endpoint == "http://127.0.0.1:4318"
     assert (by_line.signing_key, by_line.previous_signing_key) == (SEED, SEED)
     assert by_line.witnesses == WITNESSES
     assert by_line.policy_dir == data_dir / "policies"
@@ -327,6 +332,12 @@ def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> No
         ("ENGINE", "restate", "not available in this version; use 'local'"),
         ("ENGINE", "Local", "is 'Local'; it must be 'local'"),
         ("REQUIRE_REGISTRATION", "maybe", "is 'maybe'; it must be true or false"),
+        ("LOG_LEVEL", "verbose", "is 'verbose'; it must be one of debug, info, warning, error"),
+        ("LOG_FORMAT", "xml", "is 'xml'; it must be one of auto, json, text"),
+        ("OTLP_ENDPOINT", "collector:4318", "must be the base URL of an OTLP/HTTP collector"),
+        ("OTLP_ENDPOINT", "http://", "must be the base URL"),
+        ("OTLP_ENDPOINT", "http://user:secret@collector", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("OTLP_ENDPOINT", "http://collector/?key=secret", "must be the base URL"),
         ("DATABASE_URL", "postgresql://h/db", "not available in this version"),
         ("DATABASE_URL", "postgresql+psycopg://h/db", "not available in this version"),
         ("DATABASE_URL", "postgres://h/db", "not available in this version"),

@@ -328,8 +328,11 @@ def _base_url(value: Any) -> str:
     """The URL is not repeated in messages: it may hold a password."""
     url = _text(value).strip()
     host = url.removeprefix("https://").removeprefix("http://")
-    if host == url or not host.strip("/") or any(c.isspace() or c in "?#" for c in url):
-        raise _Refusal("must be the base URL of an OTLP/HTTP collector: http://HOST:PORT")
+    if host == url or not host.strip("/") or any(c.isspace() or c in "?#@" for c in url):
+        raise _Refusal(
+            "must be the base URL of an OTLP/HTTP collector, http://HOST:PORT; what it is to be "
+            "told besides goes into OTEL_EXPORTER_OTLP_HEADERS"
+        )
     return url.rstrip("/")
 
 

@@ -1,17 +1,16 @@
 """What the server measures, as Prometheus reads it. The rooms below count in plain values; this is
 the only module that knows the library."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client import Histogram as OwnHistogram
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,12 +19,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..telemetry.families import Family, Histogram
+from ..telemetry.families import Family, Histogram, Labels, counter, histogram
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics", "Source"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 """Those that are counted by name: a label that callers can make up would grow without end."""
+
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60)
 
 Source = Callable[[], Iterable[Family]]
 
@@ -35,32 +36,27 @@ class Metrics:
 
     def __init__(self, own: Source) -> None:
         self._own = own
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._requests = Counter(
-            "fedcore_http_requests",
-            "Requests answered.",
-            ["operation", "method", "status"],
-            registry=self._registry,
-        )
-        self._seconds = OwnHistogram(
-            "fedcore_http_request_seconds",
-            "From the request to the first byte of its answer.",
-            ["operation"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60),
-            registry=self._registry,
-        )
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        self._requests: defaultdict[Labels, int] = defaultdict(int)
+        self._seconds: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_BOUNDS))
 
     def answered(self, operation: str, method: str, status: int, seconds: float) -> None:
         shown = method if method in _METHODS else "other"
-        self._requests.labels(operation, shown, str(status)).inc()
-        self._seconds.labels(operation).observe(seconds)
+        self._requests[operation, shown, str(status)] += 1
+        self._seconds[(operation,)].observe(seconds)
 
     def text(self, families: Sequence[Family] = ()) -> bytes:
         """The exposition format, as `CONTENT_TYPE_LATEST` names it: its own, and `families`."""
         registry = CollectorRegistry()
-        registry.register(_Given([*self._own(), *families]))
-        return generate_latest(self._registry) + generate_latest(registry)
+        registry.register(_Given([*self._own(), *self._of_requests(), *families]))
+        return generate_latest(self._process) + generate_latest(registry)
+
+    def _of_requests(self) -> Iterator[Family]:
+        labels = ("operation", "method", "status")
+        yield counter("fedcore_http_requests", "Requests answered.", self._requests, *labels)
+        told = "From the request to the first byte of its answer."
+        yield histogram("fedcore_http_request_seconds", told, self._seconds, "operation")
 
 
 class _Given(Collector):

@@ -279,7 +279,7 @@ def _with_tenant(c: Connection, tenant: str, found: GatesWaiting) -> GatesWaitin
         )
         .group_by(doubt)
     )
-    for is_doubt, count, first in c.execute(query).tuples():
+    for is_doubt, count, first in c.execute(query):
         doc = c.execute(select(gates.c.doc).where(gates.c.gate_id == first)).scalar_one()
         asked = _gate.decode(doc).created_at
         oldest = min(asked, found.oldest or asked)

@@ -1,6 +1,5 @@
 """What the writer measures of itself. Its thread alone counts here, so nobody waits for a lock."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
@@ -9,6 +8,7 @@ from ..telemetry.families import Family, Histogram, Labels, counter, histogram
 __all__ = ["WriterStats"]
 
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_OUTCOMES = ("stored", "stale", "conflict", "unavailable", "refused")
 
 
 class WriterStats:
@@ -17,7 +17,7 @@ class WriterStats:
     def __init__(self) -> None:
         self._commit_s = Histogram()
         self._batch = Histogram(_BATCH)
-        self._appends: defaultdict[Labels, int] = defaultdict(int)
+        self._appends: dict[Labels, int] = {(outcome,): 0 for outcome in _OUTCOMES}
 
     def took(self, seconds: float, errors: Iterable[FederationError | None]) -> None:
         """One transaction, and what became of each append in it."""

@@ -4,6 +4,8 @@ every few seconds, and nobody waits long for that."""
 import asyncio
 from collections.abc import Iterable, Iterator
 
+import structlog
+
 from ..errors import FederationError
 from ..ledger import Ledger, queries
 from ..ledger.queries import GatesWaiting
@@ -47,6 +49,8 @@ class Readings:
             self._read_at = asyncio.get_running_loop().time()
         except FederationError:
             pass  # the age of the last reading tells
+        except Exception:
+            structlog.get_logger().exception("gates_not_read")
         finally:
             self._asking = None
 

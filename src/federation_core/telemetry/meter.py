@@ -1,15 +1,20 @@
 """Counts what became durable: like every other state it is a function of the events."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import get_args
 
+from ..spine.definition import StepType
 from ..spine.envelope import Event
 from ..spine.events import (
+    RUN_EVENTS,
+    Execution,
     GateBypassed,
     GateExpired,
     GateRequested,
     GateResolved,
     GateResumed,
+    GateType,
     PolicyEvaluated,
     RunCreated,
     RunEnded,
@@ -18,6 +23,8 @@ from ..spine.events import (
     StepInDoubt,
     StepSkipped,
 )
+from ..spine.gates import GateStatus
+from ..spine.run import FINAL
 from ..spine.times import from_rfc3339
 from .durable import Appended, step_type
 from .families import Family, Histogram, Labels, counter, histogram
@@ -28,21 +35,29 @@ _DECISION = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025,
 _WAIT = (1, 10, 60, 300, 900, 3_600, 14_400, 86_400, 259_200, 604_800)
 
 
+_ENDS = ("completed", "failed", "denied", "in_doubt", "skipped")
+
+
+def _counts(known: Iterable[Labels]) -> defaultdict[Labels, int]:
+    """Zero for each that is known: who watches a counter sees no rise in one that was not there."""
+    return defaultdict(int, dict.fromkeys(known, 0))
+
+
 class Meter:
     """What this process appended since it started."""
 
     def __init__(self) -> None:
-        self._events: defaultdict[Labels, int] = defaultdict(int)
+        kinds = [kind.value for kind in StepType]
+        self._events = _counts((code,) for code in RUN_EVENTS)
         self._decisions: defaultdict[Labels, int] = defaultdict(int)
         self._decision_s = Histogram(_DECISION)
-        self._steps: defaultdict[Labels, int] = defaultdict(int)
-        self._step_s: defaultdict[Labels, Histogram] = defaultdict(Histogram)
-        self._created: defaultdict[Labels, int] = defaultdict(int)
-        self._ended: defaultdict[Labels, int] = defaultdict(int)
-        self._asked: defaultdict[Labels, int] = defaultdict(int)
-        self._closed: defaultdict[Labels, int] = defaultdict(int)
+        self._steps = _counts((kind, end) for kind in kinds for end in _ENDS)
+        self._step_s = defaultdict(Histogram, {(kind,): Histogram() for kind in kinds})
+        self._created = _counts((execution,) for execution in get_args(Execution))
+        self._ended = _counts((status,) for status in FINAL)
+        self._asked = _counts((kind,) for kind in get_args(GateType))
+        self._closed = _counts((s,) for s in get_args(GateStatus) if s != "pending")
         self._wait_s = Histogram(_WAIT)
-
         self._by_type: dict[type, Callable[[Appended, Event], None]] = {
             PolicyEvaluated: self._decided,
             StepCompleted: self._step_ended,

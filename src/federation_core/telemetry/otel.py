@@ -47,7 +47,7 @@ QUEUE = 8_192
 """Spans that wait to be sent; then the oldest are dropped."""
 _BATCH = 512
 _DELAY_MS = 1_000
-_CLOSE_S = 3.0
+_CLOSE_S = 2.0
 _UNTRACED = frozenset({"health", "ready", "metrics", "envelope_health"})
 """What monitors ask every few seconds."""
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import structlog
 
@@ -36,30 +35,33 @@ def observed(
     Raises `SettingsError` where `endpoint` is set and the extra `otel` is not installed. The
     standard variable alone, which others set for every program of a machine, is no such reason.
     """
-    wanted = endpoint is not None or any(environ.get(name) for name in _STANDARD)
-    wanted = wanted and environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
-    is_there = wanted and find_spec("opentelemetry") and find_spec("opentelemetry.exporter")
-    if endpoint is not None and wanted and not is_there:
-        raise SettingsError(f"FEDCORE_OTLP_ENDPOINT is set, and traces cannot be sent: {_ADVICE}.")
-    sink = configure_log(level, form, trusted=trusted, traced=bool(is_there))
-    telemetry = Telemetry()
+    tracer, missing = None, False
+    if _is_wanted(endpoint, environ):
+        try:
+            tracer = _tracer(endpoint, version)
+        except ImportError as e:
+            if endpoint is not None:
+                why = f"FEDCORE_OTLP_ENDPOINT is set, and traces cannot be sent: {_ADVICE}."
+                raise SettingsError(why) from e
+            missing = True
+    sink = configure_log(level, form, trusted=trusted, traced=tracer is not None)
+    telemetry = Telemetry(meter=Meter(), journal=Journal(level), tracer=tracer, measured=[sink])
     try:
-        if wanted and not is_there:
+        if missing:
             structlog.get_logger().warning("traces_not_sent", why=f"{_ADVICE}.")
-        telemetry = Telemetry(
-            meter=Meter(),
-            journal=Journal(level),
-            tracer=_tracer(endpoint, version) if is_there else None,
-            measured=[sink],
-        )
         yield telemetry
     finally:
         telemetry.close()
         sink.close()
 
 
+def _is_wanted(endpoint: str | None, environ: Mapping[str, str]) -> bool:
+    named = endpoint is not None or any(environ.get(name) for name in _STANDARD)
+    return named and environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+
+
 def _tracer(endpoint: str | None, version: str) -> Tracer:
-    # Takes a third of a second to import, and is needed by those alone who send traces.
+    # What takes a third of a second to import is paid for by those who send traces.
     from opentelemetry import trace
 
     from .otel import OtelTracer

@@ -39,7 +39,7 @@ class Sink:
     def families(self) -> Iterator[Family]:
         yield counter("fedcore_log_lines_dropped", "Lines that were not written.", self.dropped)
 
-    def close(self, seconds: float = 2.0) -> None:
+    def close(self, seconds: float = 1.0) -> None:
         """Write what waits, for at most `seconds`; lines that come later are written at once."""
         if not self._closed:
             self._closed = True
