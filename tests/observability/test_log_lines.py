@@ -234,7 +234,7 @@ async def test_an_error_names_the_request_that_had_it(tmp_path: Path) -> None:
     from federation_core.api import Auth, build_app
 
     lines = Lines()
-    async with core(tmp_path) as fc:
+    async with core_with_log(tmp_path) as fc:
         app = build_app(fc, Auth(secret=KEY, mode="development", default_tenant="default"))
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     headers = {
