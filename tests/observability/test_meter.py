@@ -25,10 +25,13 @@ from tests.core_helpers import (
 from tests.core_steps import Stage
 from tests.observability.measured import measured, values
 
+from federation_core.evidence.collector import WitnessSetting
 from federation_core.ledger import queries
 from federation_core.service import ChangeStatusRequest, CreateRunRequest, RecordStepRequest
 from federation_core.telemetry import Meter, Telemetry
 from federation_core.telemetry.durable import Appended
+from federation_core.transparency import SigningKey, VerifierKey
+from federation_core.transparency.keys import COSIGNATURE
 
 
 async def test_a_run_is_counted_with_its_steps_decisions_and_commits(
@@ -203,6 +206,37 @@ async def test_the_checkpoint_lags_until_it_is_signed(tmp_path: Path) -> None:
             found["fedcore_checkpoint_size",] + found["fedcore_checkpoint_behind_events",] == size
         )
         assert found["fedcore_checkpoint_age_seconds",] >= 0
+
+
+async def test_a_witness_that_is_gone_lags_by_the_whole_log(tmp_path: Path) -> None:
+    import structlog
+    from tests.log_helpers import Warnings
+
+    key = VerifierKey.of("w1", SigningKey(bytes(32)).public, COSIGNATURE)
+    warnings = Warnings()
+    structlog.configure(processors=[warnings])
+    try:
+        async with core(tmp_path, witnesses=[WitnessSetting("http://127.0.0.1:1", key)]) as fc:
+            await warnings.seen("witness_failed")
+            found = await measured(fc)
+            newest = found["fedcore_checkpoint_size",]
+    finally:
+        structlog.reset_defaults()
+    assert found["fedcore_witness_failures", "w1"] >= 1
+    assert found["fedcore_witness_lag_events", "w1"] == newest > 0
+
+
+async def test_a_size_is_told_while_a_commit_is_under_way(tmp_path: Path) -> None:
+    """The writer has no tree meanwhile, and yet no figure is missing."""
+    async with core(tmp_path) as fc:
+        await fc.check()
+        ledger = fc._parts.ledger
+        tree, ledger._writer.tree = ledger._writer.tree, None
+        found = await measured(fc)
+        ledger._writer.tree = tree
+    assert tree is not None
+    assert found["fedcore_ledger_size",] == tree.size
+    assert ("fedcore_checkpoint_behind_events",) in found
 
 
 # Reading is quick, whatever the database does

@@ -295,7 +295,7 @@ async def test_without_a_tracer_no_header_is_sent(tmp_path: Path) -> None:
     assert "traceparent" not in service.asked[0]
 
 
-@pytest.mark.parametrize(("status", "error"), [(503, "StepError"), (None, "ConnectError")])
+@pytest.mark.parametrize(("status", "error"), [(503, "503"), (None, "ConnectError")])
 async def test_a_request_that_fails_is_told(
     tmp_path: Path, collector: Collector, status: int | None, error: str
 ) -> None:
@@ -405,7 +405,7 @@ async def test_a_request_continues_its_callers_trace_and_links_the_run(
     assert made.facts == {
         "http.request.method": "POST",
         "http.response.status_code": 201,
-        "http.route": "create_run",
+        "fedcore.operation": "create_run",
         "fedcore.request_id": answer.headers["X-Request-Id"],
         "fedcore.correlation_id": "c-42",
         "fedcore.tenant": "default",

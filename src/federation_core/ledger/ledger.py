@@ -135,10 +135,8 @@ class Ledger:
 
     @property
     def size(self) -> int | None:
-        """How many events are durable, as far as is known without a question to the database: not
-        before the first commit, and not where one failed."""
-        tree = self._writer.tree
-        return None if tree is None else tree.size
+        """How many events were durable after the last commit of this process; None before it."""
+        return self._writer.stats.size
 
     def families(self) -> Iterator[Family]:
         """What it measures of itself."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import Conflict, FederationError, LedgerUnavailable, StaleAppend
 from ..telemetry.families import Family, Histogram, Labels, counter, histogram
+from .tree import LogTree
 
 __all__ = ["WriterStats"]
 
@@ -15,12 +16,18 @@ class WriterStats:
     """Since the ledger was opened."""
 
     def __init__(self) -> None:
+        self.size: int | None = None
+        """Events in the log after the last transaction of which that is known."""
         self._commit_s = Histogram()
         self._batch = Histogram(_BATCH)
         self._appends: dict[Labels, int] = {(outcome,): 0 for outcome in _OUTCOMES}
 
-    def took(self, seconds: float, errors: Iterable[FederationError | None]) -> None:
-        """One transaction, and what became of each append in it."""
+    def took(
+        self, seconds: float, errors: Iterable[FederationError | None], tree: LogTree | None
+    ) -> None:
+        """One transaction, what became of each append in it, and the tree afterwards."""
+        if tree is not None:
+            self.size = tree.size
         count = 0
         for error in errors:
             self._appends[(_outcome(error),)] += 1

@@ -91,7 +91,7 @@ class Writer:
             if jobs:
                 began = time.perf_counter()
                 self._commit(jobs)
-                self.stats.took(time.perf_counter() - began, (j.error for j in jobs))
+                self.stats.took(time.perf_counter() - began, (j.error for j in jobs), self.tree)
                 self._loop.call_soon_threadsafe(self._tell, jobs)
             if last:
                 return

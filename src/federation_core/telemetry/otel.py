@@ -324,8 +324,9 @@ class _Call:
         facts = self._facts
         if status is not None:
             facts["http.response.status_code"] = status
-        if error is not None:
-            facts["error.type"] = error
+        failed = error is not None
+        if failed:
+            facts["error.type"] = str(status) if status is not None and status >= 400 else error
         self._tracer._end(  # noqa: SLF001 (one module, two halves)
             str(facts["http.request.method"]),
             self._context,
@@ -333,7 +334,7 @@ class _Call:
             (self._began, time.time_ns()),
             facts,
             kind=SpanKind.CLIENT,
-            failed=error is not None,
+            failed=failed,
         )
 
 
@@ -350,7 +351,7 @@ class _Request:
             return
         facts: dict[str, Any] = {
             "http.request.method": method,
-            "http.route": operation,
+            "fedcore.operation": operation,
             "fedcore.request_id": request.request_id,
         }
         if status is not None:
