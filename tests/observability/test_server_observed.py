@@ -156,7 +156,8 @@ def test_the_rules_watch_measures_that_are_there(server: Server) -> None:
 
 def test_what_callers_make_up_adds_no_series(server: Server) -> None:
     with server.client() as http:
-        work(http)
+        work(http, "first")
+    samples(server)  # a reading is a request too
     before = {name: set(found) for name, found in samples(server).items()}
     for n in range(8):
         with server.client(tenant=f"tenant-{n}", actor=f"actor-{n}") as http:

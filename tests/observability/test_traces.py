@@ -35,6 +35,12 @@ HERE = "tests.observability.trace_steps"
 
 
 @pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to a collector is given up soon."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+
+
+@pytest.fixture
 def collector() -> Iterator[Collector]:
     with collecting() as found:
         yield found
@@ -45,7 +51,8 @@ async def traced(
     folder: Path, endpoint: str, *policies: str, **keys: Any
 ) -> AsyncIterator[FederationCore]:
     """A core whose traces go to `endpoint`; at the end all of them are sent."""
-    telemetry = Telemetry(tracer=OtelTracer(endpoint, "0.0.0"))
+    tracer = OtelTracer(endpoint, "0.0.0")
+    telemetry = Telemetry(tracer=tracer)
     try:
         async with FederationCore.open(
             folder,
@@ -57,6 +64,9 @@ async def traced(
             yield fc
     finally:
         await asyncio.to_thread(telemetry.close)
+        sender = tracer._queue._batch_processor._worker_thread
+        await asyncio.to_thread(sender.join, 20)  # nothing goes on into the next test
+        assert not sender.is_alive()
 
 
 def step(call: str, **keys: Any) -> dict[str, Any]:
@@ -318,6 +328,7 @@ async def ten_runs(fc: FederationCore) -> None:
         assert (await until(fc, run_id)).run.status == "completed"
 
 
+@pytest.mark.usefixtures("_quick")
 async def test_a_collector_that_hangs_holds_up_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +349,7 @@ async def ten_runs_more(fc: FederationCore) -> None:
         assert (await until(fc, run_id)).run.status == "completed"
 
 
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("status", [None, 400, 503], ids=["gone", "refuses", "overloaded"])
 async def test_a_collector_that_takes_nothing_is_no_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
@@ -354,6 +366,7 @@ async def test_a_collector_that_takes_nothing_is_no_matter(
         assert counts["exported"] == 0
 
 
+@pytest.mark.usefixtures("_quick")
 async def test_the_queue_is_bounded_and_the_oldest_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
