@@ -166,18 +166,22 @@ ALIAS = Family(
 
 
 class Server:
-    """A server that listens. Use it as a context manager: it does not outlive the block."""
+    """A server that listens. Use it as a context manager: it does not outlive the block.
+
+    `stderr` is where it logs, by default where the tests do.
+    """
 
     module = "tests.api_helpers"
     """What the process runs."""
 
-    def __init__(self, data_dir: Path, **settings: Any) -> None:
+    def __init__(self, data_dir: Path, *, stderr: int | None = None, **settings: Any) -> None:
         self.data_dir = data_dir
         told = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", self.module, str(data_dir), *told],
             cwd=ROOT,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         assert self.process.stdout is not None

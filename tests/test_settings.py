@@ -27,6 +27,7 @@ NAMES = {
     *("signing_key", "signing_key_file", "previous_signing_key", "witnesses", "dev"),
     "secrets_dir",
     *("restate_admin_url", "restate_endpoint", "restate_identity_key"),
+    *("log_level", "log_format", "otlp_endpoint"),
 }
 SEED = bytes(range(220, 252))
 """In the standard base64 alphabet it has + and /."""
@@ -76,6 +77,7 @@ def test_defaults_are_those_of_the_contract(
     assert (found.tenant, found.engine, found.restate_url) == ("default", "local", None)
     assert (found.http_allow, found.python_allow) == ((), ())
     assert (found.require_registration, found.dev) == (False, False)
+    assert (found.log_level, found.log_format, found.otlp_endpoint) == ("info", "auto", None)
     assert found.default_bundle == "strict"
     assert found.origins == dict.fromkeys(NAMES, "default")
     assert not (tmp_path / ".fedcore").exists()
@@ -130,6 +132,9 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
         "restate_endpoint": "http://[::1]:9405/restate",
         "restate_identity_key": IDENTITY,
         "require_registration": "true",
+        "log_level": "DEBUG",
+        "log_format": "json",
+        "otlp_endpoint": "http://127.0.0.1:4318/",
     }
     # `signing_key_file` is the other way to say `signing_key`; it has tests of its own.
     assert set(texts) == NAMES - {"data_dir", "secrets_dir", "signing_key_file", "dev"}
@@ -149,6 +154,8 @@ def test_each_setting_can_come_from_each_source(data_dir: Path) -> None:
     assert by_line.http_allow == ("a.example", "b.example:443")
     assert by_line.python_allow == ("refunds", "jobs.daily")
     assert by_line.require_registration is True
+    assert (by_line.log_level, by_line.log_format) == ("debug", "json")
+    assert by_line.otlp_endpoint == "http://127.0.0.1:4318"
     assert (by_line.signing_key, by_line.previous_signing_key) == (SEED, SEED)
     assert by_line.witnesses == WITNESSES
     assert by_line.policy_dir == data_dir / "policies"
@@ -352,6 +359,12 @@ def test_development_is_asked_for_on_the_command_line_only(data_dir: Path) -> No
         ("DATABASE_URL", "postgresql+psycopg://h/db", "must read sqlite:///PATH"),
         ("NODE_LEASE", "0", "must be a whole number of seconds from 1 to 3600"),
         ("NODE_LEASE", "1.5", "must be a whole number of seconds"),
+        ("LOG_LEVEL", "verbose", "is 'verbose'; it must be one of debug, info, warning, error"),
+        ("LOG_FORMAT", "xml", "is 'xml'; it must be one of auto, json, text"),
+        ("OTLP_ENDPOINT", "collector:4318", "must be the base URL of an OTLP/HTTP collector"),
+        ("OTLP_ENDPOINT", "http://", "must be the base URL"),
+        ("OTLP_ENDPOINT", "http://user:secret@collector", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("OTLP_ENDPOINT", "http://collector/?key=secret", "must be the base URL"),
         ("DATABASE_URL", "mysql://h/db", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite://", "must read sqlite:///PATH"),
         ("DATABASE_URL", "sqlite:///", "must read sqlite:///PATH"),

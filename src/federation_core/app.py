@@ -4,10 +4,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
-
-import structlog
 
 from . import __version__
 from .engine.restate.options import PATH, Restate, token_of
@@ -15,6 +13,8 @@ from .errors import OperatorError
 from .identity import load_or_create_secret
 from .service import FederationCore
 from .settings import Settings, parse_witness
+from .telemetry import Telemetry
+from .telemetry.setup import observed
 
 __all__ = ["load_secret", "open_core", "serve"]
 
@@ -37,7 +37,9 @@ def load_secret(settings: Settings) -> str:
     return settings.secret_key or load_or_create_secret(settings.data_dir / _SECRET_FILE)
 
 
-def open_core(settings: Settings, url: str) -> AbstractAsyncContextManager[FederationCore]:
+def open_core(
+    settings: Settings, url: str, telemetry: Telemetry | None = None
+) -> AbstractAsyncContextManager[FederationCore]:
     """The system that `settings` describe, served at `url`. See `FederationCore.open` for what is
     raised."""
     return FederationCore.open(
@@ -54,6 +56,7 @@ def open_core(settings: Settings, url: str) -> AbstractAsyncContextManager[Feder
         signing_key=settings.signing_key or settings.signing_key_file,
         previous_signing_key=settings.previous_signing_key,
         witnesses=[parse_witness(w) for w in settings.witnesses],
+        telemetry=telemetry,
         restate=_restate(settings, url),
     )
 
@@ -82,18 +85,18 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = _say) -
     from .api.server import Server, listen, url_of
 
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    _configure_log()
     secret = load_secret(settings)
-    with listen(settings.host, settings.port) as listener:
+    with _observed(settings) as telemetry, listen(settings.host, settings.port) as listener:
         url = url_of(listener)
-        async with open_core(settings, url) as core:
+        async with open_core(settings, url, telemetry) as core:
             closing = asyncio.Event()
             auth = Auth(
                 secret=secret,
                 mode="development" if settings.dev else "production",
                 default_tenant=settings.tenant,
             )
-            server = Server(build_app(core, auth, closing=closing), listener)
+            app = build_app(core, auth, closing=closing, tracer=telemetry.tracer)
+            server = Server(app, listener)
             serving = asyncio.ensure_future(server.serve())
             _on_signals(closing.set)
             announce(await _greeting(settings, core, url))
@@ -114,24 +117,13 @@ async def _first(serving: asyncio.Future[None], closing: asyncio.Event) -> None:
         ) from serving.exception()
 
 
-def _configure_log() -> None:
-    """Lines of JSON to standard error; for a person at a terminal, text. Tracebacks are plain: a
-    pretty one takes a second to draw, and shows the values of variables."""
-    at_terminal = sys.stderr.isatty()
-    show: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if at_terminal
-        else structlog.processors.JSONRenderer()
-    )
-    traceback = [] if at_terminal else [structlog.processors.format_exc_info]
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *traceback,
-            show,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+def _observed(settings: Settings) -> AbstractContextManager[Telemetry]:
+    return observed(
+        level=settings.log_level,
+        form=settings.log_format,
+        endpoint=settings.otlp_endpoint,
+        trusted=settings.python_allow,
+        version=__version__,
     )
 
 

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +23,7 @@ from .executors.allow import HostPattern
 from .executors.python import check_prefix
 from .identity.ids import check_tenant
 from .ledger.database import Target
+from .telemetry.logs import LogFormat, LogLevel
 from .transparency import VerifierKey
 from .transparency.keys import COSIGNATURE
 
@@ -46,8 +47,8 @@ _IDENTITY_KEY = re.compile(r"publickeyv1_[1-9A-HJ-NP-Za-km-z]{32,44}\Z")
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, checked. `signing_key` is the seed of the log's key and `signing_key_file`
-    where it stands, both None for the server's own file; `witnesses` are `URL VKEY` each. `node_lease`
-    are the seconds after which a node that is not heard of counts as dead.
+    where it stands, both None for the server's own file; `witnesses` are `URL VKEY` each;
+    `node_lease` are the seconds after which a node that is not heard of counts as dead.
 
     Paths are absolute; `origins` says where each one came from.
 
@@ -77,6 +78,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     restate_endpoint: str | None
     restate_identity_key: tuple[str, ...]
     require_registration: bool
+    log_level: LogLevel
+    log_format: LogFormat
+    otlp_endpoint: str | None
     dev: bool
     origins: dict[str, Origin]
 
@@ -241,6 +245,8 @@ def _default(name: str, data_dir: Path) -> Any:
         "engine": "local",
         "restate_identity_key": (),
         "require_registration": False,
+        "log_level": "info",
+        "log_format": "auto",
         "dev": False,
     }
     return defaults.get(name)
@@ -416,6 +422,28 @@ def _identity_key(entry: str) -> None:
         raise _Refusal("must be a public key of Restate's, as publickeyv1_…; it logs its own")
 
 
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        word = value.strip().lower() if isinstance(value, str) else value
+        if word not in words:
+            raise _Refusal(f"is {value!r}; it must be one of {', '.join(words)}")
+        return str(word)
+
+    return parse
+
+
+def _base_url(value: Any) -> str:
+    """The URL is not repeated in messages: it may hold a password."""
+    url = _text(value).strip()
+    host = url.removeprefix("https://").removeprefix("http://")
+    if host == url or not host.strip("/") or any(c.isspace() or c in "?#@" for c in url):
+        raise _Refusal(
+            "must be the base URL of an OTLP/HTTP collector, http://HOST:PORT; what it is to be "
+            "told besides goes into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    return url.rstrip("/")
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "data_dir": _path,
     "database_url": _database,
@@ -439,5 +467,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "restate_endpoint": _url,
     "restate_identity_key": _entries(_identity_key),
     "require_registration": _flag,
+    "log_level": _one_of(get_args(LogLevel)),
+    "log_format": _one_of(get_args(LogFormat)),
+    "otlp_endpoint": _base_url,
     "dev": _flag,
 }

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
 from litestar import Litestar, Request, Response
@@ -13,8 +13,11 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp, Method
 
+from .. import __version__
 from ..errors import NotFound
 from ..service import FederationCore
+from ..telemetry import Family, Tracer
+from ..telemetry.families import gauge
 from . import (
     envelope,
     events,
@@ -99,8 +102,10 @@ def build_app(
     closing: asyncio.Event | None = None,
     max_requests: int = MAX_REQUESTS,
     max_streams: int = MAX_STREAMS,
+    tracer: Tracer | None = None,
 ) -> ASGIApp:
-    """The ASGI application. Setting `closing` ends the streams and the waits that are open.
+    """The ASGI application. Setting `closing` ends the streams and the waits that are open;
+    `tracer` is told of each request.
 
     At most `max_requests` are worked on at a time, and `max_streams` followed; more are refused.
     """
@@ -110,7 +115,7 @@ def build_app(
         core=core,
         operations=OPERATIONS,
         auth=auth,
-        metrics=_metrics(core, requests, streams),
+        metrics=Metrics(lambda: _places(requests, streams)),
         requests=requests,
         streams=streams,
         closing=closing or asyncio.Event(),
@@ -126,7 +131,7 @@ def build_app(
         from .restate import Mounted  # its library is there where it is chosen
 
         served = Mounted(served, core.restate, api.closing)
-    return Correlated(served, api.metrics, core.default_tenant)
+    return Correlated(served, api.metrics, core.default_tenant, tracer)
 
 
 class _Plain(Litestar):
@@ -138,19 +143,10 @@ class _Plain(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
-def _metrics(core: FederationCore, requests: Room, streams: Room) -> Metrics:
-    return Metrics(
-        counters={"fedcore_ledger_commits": ("Ledger transactions.", lambda: core.commits)},
-        gauges={
-            "fedcore_runs_driving": ("Managed runs under way.", lambda: core.driving),
-            "fedcore_engine_available": (
-                "Whether the engine takes wake-ups.",
-                lambda: core.engine_available,
-            ),
-            "fedcore_requests_in_flight": ("Requests under way.", lambda: requests.taken),
-            "fedcore_streams_open": ("Live streams followed.", lambda: streams.taken),
-        },
-    )
+def _places(requests: Room, streams: Room) -> Iterator[Family]:
+    yield gauge("fedcore_build", "Its version.", {(__version__,): 1}, "version")
+    yield gauge("fedcore_requests_in_flight", "Requests under way.", requests.taken)
+    yield gauge("fedcore_streams_open", "Live streams followed.", streams.taken)
 
 
 def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]:

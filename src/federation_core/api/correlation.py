@@ -8,6 +8,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.ports import new_id
+from ..telemetry import Request, Tracer, about
+from ..telemetry.about import over
+from ..telemetry.tracing import request_ended, request_trace
 from .headers import readable
 from .metrics import Metrics
 
@@ -21,19 +24,23 @@ def correlation_of(scope: Scope, tenant: str) -> str:
     state = scope["state"]
     if state["correlation_id"] is None:
         state["correlation_id"] = f"t:{tenant}|c:{new_id()}"
+        state["about"].correlation_id = state["correlation_id"]
     made: str = state["correlation_id"]
     return made
 
 
 class Correlated:
-    """Adds `X-Correlation-Id` and `X-Request-Id` to every answer, and counts it. A caller's
-    correlation id that could not stand in a line of a log is replaced. HEAD is GET without the
-    body (RFC 9110 section 9.3.2)."""
+    """Adds `X-Correlation-Id` and `X-Request-Id` to every answer, counts it, and traces it. A
+    caller's correlation id that could not stand in a line of a log is replaced. HEAD is GET without
+    the body (RFC 9110 section 9.3.2)."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, default_tenant: str) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, default_tenant: str, tracer: Tracer | None = None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._default_tenant = default_tenant
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -45,9 +52,14 @@ class Correlated:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = new_id()
         state["correlation_id"] = _given(scope)
+        told = state["about"] = Request(state["request_id"], state["correlation_id"])
+        token, trace = about(told), request_trace(self._tracer, scope["headers"])
+        status: int | None = None
 
         async def answer(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], *self._ids(scope), *_ALWAYS]
                 operation = state.get("operation", "none")
                 took = time.perf_counter() - began
@@ -61,6 +73,9 @@ class Correlated:
         except Exception:  # it broke after the answer had begun: all that is left is to cut it off
             structlog.get_logger().exception("answer_broke", request_id=state["request_id"])
             raise
+        finally:
+            request_ended(trace, state.get("operation", "none"), method, status, told)
+            over(token)
 
     def _ids(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         correlation = correlation_of(scope, self._default_tenant)

@@ -34,6 +34,8 @@ async def answer(
         try:
             caller = api.auth.caller(headers)
             correlation_id = correlation_of(request.scope, caller.tenant)
+            told = request.scope["state"]["about"]
+            told.tenant, told.run_id = caller.tenant, params.get("run_id")
             caller.require(operation.scope)
             given = await _given(operation, request, body)
             key = headers.text("X-Idempotency-Key") if operation.takes_key else None

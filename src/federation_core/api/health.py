@@ -48,8 +48,8 @@ async def ready(ask: Anyone) -> Ready:
 
 @operation("GET", "/metrics", tag=_TAG, media_type=CONTENT_TYPE_LATEST)
 async def metrics(ask: Anyone) -> bytes:
-    """Tell what was counted, in the text format of Prometheus."""
-    return ask.api.metrics.text()
+    """Tell what is measured, in the text format of Prometheus."""
+    return ask.api.metrics.text(await ask.core.families())
 
 
 def uptime(ask: Anyone) -> float:

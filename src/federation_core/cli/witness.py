@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -103,9 +103,9 @@ def _known(given: list[str], file: Path | None) -> list[VerifierKey]:
 async def _serve(home: Home, witness: Witness, host: str, port: int) -> None:
     """Until SIGTERM or SIGINT; the first line says where it listens."""
     from ..api.server import Server, listen, url_of
+    from ..telemetry.logs import configure_log
 
-    _log_to_stderr()
-    with listen(host, port) as listener:
+    with closing(configure_log()), listen(host, port) as listener:
         url = url_of(listener)
         server = Server(WitnessApp(witness), listener)
         serving = asyncio.ensure_future(server.serve())
@@ -122,18 +122,3 @@ async def _serve(home: Home, witness: Witness, host: str, port: int) -> None:
             ) from serving.exception()
         server.finish()
         await asyncio.wait({serving}, timeout=_GRACE_S)
-
-
-def _log_to_stderr() -> None:
-    """Lines of JSON; standard output is for the first line alone."""
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -11,6 +11,7 @@ from ..ledger.node import NodeFenced, live_nodes
 from ..spine.definition import ExpressionWork
 from ..spine.run import Run
 from ..spine.steps import Running
+from ..telemetry import about
 from .compiled import CompiledWorkflow, compile_workflow
 from .execution import Job, Outcome, execute
 from .governor import Governor
@@ -94,6 +95,7 @@ class Driver:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _turn(self, live: LiveRun, executing: set[str], outcomes: list[Outcome]) -> Progress:
+        about(live.run)
         progress = Progress(
             live,
             self._governor,

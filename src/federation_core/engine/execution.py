@@ -11,6 +11,7 @@ from ..spine import events
 from ..spine.definition import StepSpec
 from ..spine.run import Run
 from ..spine.steps import Permit
+from ..telemetry import executing
 
 __all__ = ["Job", "Outcome", "Worker", "execute"]
 
@@ -70,7 +71,8 @@ async def execute(executors: Executors, job: Job) -> Outcome:
         correlation_id=job.correlation_id,
     )
     try:
-        output = await run_step(executors, job.spec, job.input, context, job.scope)
+        with executing(context, executors):
+            output = await run_step(executors, job.spec, job.input, context, job.scope)
     except StepError as e:
         return _failed(job, e.type, e.message, retriable=e.retriable)
     except FederationError as e:

@@ -5,12 +5,14 @@ row, which was written together with the cause.
 """
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 
 import structlog
 
 from ..errors import FederationError, LedgerUnavailable
 from ..ledger import Ledger, queries
+from ..telemetry.families import Family, counter, gauge
 from .driver import Driver
 from .ports import Clock
 
@@ -35,6 +37,9 @@ class LocalEngine:
         self._sweeper: asyncio.Task[None] | None = None
         self._sweep_now = asyncio.Event()
         self._closing = False
+        self._in_place = 0
+        self._sweeps = {("done",): 0, ("failed",): 0}
+        self._stopped = 0
 
     async def start(self) -> None:
         """Take up what was left, and look again now and then for what was missed."""
@@ -74,11 +79,17 @@ class LocalEngine:
         come_back: int | None = None
         try:
             async with self._slots:
-                come_back = await self._driver.drive(run_id, nudge)
+                self._in_place += 1
+                try:
+                    come_back = await self._driver.drive(run_id, nudge)
+                finally:
+                    self._in_place -= 1
         except FederationError as e:
+            self._stopped += 1
             # Nothing of this run executes any more; it stays as it is for an operator to see.
             structlog.get_logger().error("run_stopped", run_id=run_id, why=e.detail)
         except Exception:
+            self._stopped += 1
             structlog.get_logger().exception("run_stopped", run_id=run_id)
         finally:
             del self._nudges[run_id]
@@ -125,10 +136,29 @@ class LocalEngine:
             self._sweep_now.clear()
             try:
                 await self._wake_due()
+                self._sweeps[("done",)] += 1
             except LedgerUnavailable as e:
+                self._sweeps[("failed",)] += 1
                 structlog.get_logger().warning("sweep_failed", why=e.detail)
             except Exception:  # whatever it was, the net is put out again
+                self._sweeps[("failed",)] += 1
                 structlog.get_logger().exception("sweep_failed")
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it drives runs, and looks after those that were missed."""
+        return not self._closing and self._sweeper is not None and not self._sweeper.done()
+
+    def families(self) -> Iterator[Family]:
+        """What it measures of itself."""
+        up = {("local",): int(self.is_available)}
+        yield gauge("fedcore_engine_up", "Whether the engine drives runs.", up, "engine")
+        yield gauge("fedcore_runs_driving", "Managed runs under way.", self.driving)
+        waiting = self.driving - self._in_place
+        yield gauge("fedcore_runs_waiting", "Runs that wait for a place to be driven.", waiting)
+        yield counter("fedcore_runs_stopped", "Drives that broke off.", self._stopped)
+        yield gauge("fedcore_timers", "Runs that wait for a moment.", len(self._timers))
+        yield counter("fedcore_sweeps", "Looks for missed runs.", self._sweeps, "outcome")
 
     async def close(self, grace: float = 10.0) -> None:
         """Stop driving. Steps under way have `grace` seconds to end; those that do not are cut

@@ -1,12 +1,14 @@
 """Asks witnesses to cosign what was signed: beside the work, never on its way."""
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 import structlog
 
 from ..errors import FederationError
 from ..ledger import Ledger
+from ..telemetry.families import Family, counter, gauge
 from ..transparency import NoteSignature, VerifierKey, parse_note, verify_cosignature
 from ..witness.client import StaleSize, WitnessError, submit
 from . import log_queries
@@ -35,6 +37,8 @@ class Collector:
         self._ledger, self._signer, self._witnesses = ledger, signer, witnesses
         self._tasks: list[asyncio.Task[None]] = []
         self._store = asyncio.Lock()
+        self._seen = {(w.key.name,): 0 for w in witnesses}
+        self._failures = {(w.key.name,): 0 for w in witnesses}
 
     def start(self) -> None:
         self._tasks = [
@@ -47,6 +51,16 @@ class Collector:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def families(self) -> Iterator[Family]:
+        """What it measures of itself. A witness's lag is the whole log until it first answers."""
+        newest = self._signer.newest
+        size = newest.size if newest else 0
+        lag = {name: max(0, size - seen) for name, seen in self._seen.items()}
+        told = "Signed events that this witness has not cosigned."
+        yield gauge("fedcore_witness_lag_events", told, lag, "witness")
+        told = "Attempts at a cosignature that failed."
+        yield counter("fedcore_witness_failures", told, self._failures, "witness")
+
     async def _follow(self, witness: WitnessSetting) -> None:
         """`seen` is what this witness cosigned last, as far as is known."""
         seen, complained = 0, False
@@ -57,7 +71,9 @@ class Collector:
             try:
                 await self._ask(witness, seen, newest)
                 seen, complained = newest.size, False
+                self._seen[(witness.key.name,)] = seen
             except FederationError as e:
+                self._failures[(witness.key.name,)] += 1
                 if not complained:
                     structlog.get_logger().warning(
                         "witness_failed", witness=witness.key.name, why=e.detail

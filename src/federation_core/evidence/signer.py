@@ -7,7 +7,7 @@ stand against a later one.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from ..spine.actor import Actor
 from ..spine.envelope import Head
 from ..spine.run import FINAL
 from ..spine.times import Clock
+from ..telemetry.families import Family, gauge
 from ..transparency import Checkpoint, TransparencyError, open_checkpoint, sign_checkpoint
 from .keyring import Keyring
 from .keys import Epoch, epoch_at
@@ -172,6 +173,20 @@ class Signer:
     def newest(self) -> SignedCheckpoint | None:
         """The newest checkpoint, as it is stored."""
         return self._newest
+
+    def families(self) -> Iterator[Family]:
+        """What it measures of itself."""
+        up = int(self._task is not None and not self._task.done())
+        yield gauge("fedcore_signer_up", "Whether checkpoints are signed.", up)
+        newest, size = self._newest, self._ledger.size
+        if newest is not None:
+            age = max(0, self._clock() - newest.signed_at) / 1_000_000
+            yield gauge("fedcore_checkpoint_age_seconds", "Age of the newest checkpoint.", age)
+        if size is not None:
+            signed = newest.size if newest else 0
+            behind = max(0, size - signed)
+            yield gauge("fedcore_checkpoint_size", "Events under the newest one.", signed)
+            yield gauge("fedcore_checkpoint_behind_events", "Events that it misses.", behind)
 
     @property
     def keys(self) -> Keyring:

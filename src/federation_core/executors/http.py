@@ -19,6 +19,7 @@ import httpx
 from ..errors import InvalidInput
 from ..spine.canonical import parse
 from ..spine.definition import HttpWork
+from ..telemetry import outgoing
 from .allow import AllowList
 from .base import MAX_OUTPUT_BYTES, StepContext, StepError
 from .http_request import OutgoingRequest, prepare
@@ -61,10 +62,12 @@ class HttpExecutor:
         del scope  # the input is the evaluated request
         request = prepare(work, step_input, ctx, self._allow, self._environ)
         try:
-            async with self._opened().stream(
-                request.method, request.url, headers=request.headers, content=request.content
-            ) as response:
-                return await self._answer(request, response)
+            with outgoing(request.method, *request.target, request.headers) as trace:
+                async with self._opened().stream(
+                    request.method, request.url, headers=request.headers, content=request.content
+                ) as response:
+                    trace.status = response.status_code
+                    return await self._answer(request, response)
         except httpx.TransportError as e:
             message = f"{request.label} failed: {e or 'no more is known'}."
             raise StepError(type(e).__name__, message, retriable=True) from e

@@ -52,6 +52,11 @@ class OutgoingRequest(msgspec.Struct, frozen=True):
     secrets: tuple[str, ...]
 
     @property
+    def target(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.url.host, self.url.port or _PORTS[self.url.scheme]
+
+    @property
     def label(self) -> str:
         return f"{self.method} {self.url.copy_with(query=None, fragment=None)}"
 

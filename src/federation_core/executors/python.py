@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -74,6 +74,7 @@ class PythonExecutor:
         self._allow = tuple(map(check_prefix, allow))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fedcore-python")
         self._targets: dict[str, _Target] = {}
+        self._calls: set[Future[Any]] = set()
 
     async def execute(
         self, work: PythonWork, step_input: Any, ctx: StepContext, scope: Mapping[str, Any]
@@ -88,14 +89,22 @@ class PythonExecutor:
             return _plain(await function(**arguments))
         return await self._in_thread(lambda: _plain(function(**arguments)))
 
+    @property
+    def calls(self) -> int:
+        """Calls that were given to the threads and have not ended, those included that nobody
+        waits for any more."""
+        return len(self._calls)
+
     async def aclose(self) -> None:
         """Take no more calls. Does not wait for the functions that still run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context.run, _contained, call)
+        done = self._threads.submit(context.run, _contained, call)
+        self._calls.add(done)
+        done.add_done_callback(self._calls.discard)
+        return await asyncio.wrap_future(done)
 
     def _find(self, call: str) -> _Target:
         match = _CALL.fullmatch(call)

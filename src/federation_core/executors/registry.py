@@ -1,10 +1,12 @@
 """The executors together: work in, the one that does it out."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..spine.definition import ExpressionWork, HttpWork, PythonWork, Work
+from ..telemetry import Family, Tracer
+from ..telemetry.families import gauge
 from .allow import AllowList
 from .base import StepContext
 from .expression import ExpressionExecutor
@@ -15,7 +17,10 @@ __all__ = ["Executors"]
 
 
 class Executors:
-    """Does any work that a definition can name. Made once a server; `aclose` ends it."""
+    """Does any work that a definition can name. Made once a server; `aclose` ends it.
+
+    `tracer` is told of executions, and `executing` counts those that are under way.
+    """
 
     def __init__(
         self, python: PythonExecutor, http: HttpExecutor, expression: ExpressionExecutor
@@ -23,6 +28,8 @@ class Executors:
         self._python = python
         self._http = http
         self._expression = expression
+        self.tracer: Tracer | None = None
+        self.executing = 0
 
     @classmethod
     def build(
@@ -49,6 +56,12 @@ class Executors:
                 return await self._http.execute(work, step_input, ctx, scope)
             case ExpressionWork():
                 return await self._expression.execute(work, step_input, ctx, scope)
+
+    def families(self) -> Iterator[Family]:
+        """What is measured of executions."""
+        yield gauge("fedcore_steps_executing", "Steps that are executed now.", self.executing)
+        calls = self._python.calls
+        yield gauge("fedcore_python_calls", "Python calls that wait or run in threads.", calls)
 
     async def aclose(self) -> None:
         await self._python.aclose()

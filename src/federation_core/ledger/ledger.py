@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Concatenate, ParamSpec, TypeVar
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from ..errors import FederationError, InvalidInput, LedgerUnavailable
 from ..spine.envelope import Head
+from ..telemetry.families import Family, counter, gauge
 from . import queries
 from .append import Append
 from .database import Database, Target, open_database, translated
@@ -61,6 +62,7 @@ class Ledger:
         self.log = log
         self._writer = Writer(database, self._committed, self._found_dead, lease_s)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
+        self._reading = 0
         self._watchers: dict[str, set[Watch]] = {}
         self._listeners: list[Callable[[list[Append]], None]] = []
         self._foreign: list[Callable[[list[str]], None]] = []
@@ -152,7 +154,13 @@ class Ledger:
     ) -> T:
         """Run one of `queries` in a transaction of its own, off the event loop."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: self._read(query, args, kwargs))
+        self._reading += 1
+        try:
+            return await loop.run_in_executor(
+                self._readers, lambda: self._read(query, args, kwargs)
+            )
+        finally:
+            self._reading -= 1
 
     def _read(
         self, query: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
@@ -228,6 +236,23 @@ class Ledger:
     def commits(self) -> int:
         """Transactions committed since it was opened."""
         return self._writer.commits
+
+    @property
+    def size(self) -> int | None:
+        """How many events were durable after the last commit of this process; None before it."""
+        return self._writer.stats.size
+
+    def families(self) -> Iterator[Family]:
+        """What it measures of itself."""
+        writer = self._writer
+        yield counter("fedcore_ledger_commits", "Ledger transactions.", writer.commits)
+        yield from writer.stats.families()
+        yield gauge("fedcore_ledger_queue", "Appends that wait for a transaction.", writer.waiting)
+        yield gauge("fedcore_ledger_reads", "Reads that wait or are under way.", self._reading)
+        size, watchers = self.size, sum(map(len, self._watchers.values()))
+        if size is not None:
+            yield gauge("fedcore_ledger_size", "Events in the log.", size)
+        yield gauge("fedcore_ledger_watchers", "Who waits for news of a stream.", watchers)
 
     async def close(self) -> None:
         """Commit what waits, and let go of the database."""

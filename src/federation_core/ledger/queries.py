@@ -2,7 +2,7 @@
 every query that a caller's request leads to."""
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from ..spine.envelope import Head
 from ..spine.times import from_rfc3339
@@ -24,11 +24,13 @@ from .schema import (
 )
 
 __all__ = [
+    "GatesWaiting",
     "answer",
     "bodies",
     "count_events",
     "due_runs",
     "gates_of",
+    "gates_waiting",
     "head",
     "last_at",
     "list_runs",
@@ -238,6 +240,57 @@ def pending_gates(c: Connection, tenant: str, *, limit: int) -> list[GateDoc]:
         .limit(limit)
     )
     return [_gate.decode(doc) for doc in c.execute(query).scalars()]
+
+
+class GatesWaiting(msgspec.Struct, frozen=True):
+    """How many gates wait for people, how many of them because a step is in doubt, and since when
+    the longest of either kind (RFC 3339)."""
+
+    pending: int = 0
+    in_doubt: int = 0
+    oldest: str | None = None
+    oldest_in_doubt: str | None = None
+
+
+def gates_waiting(c: Connection) -> GatesWaiting:
+    """Of all tenants together. It looks into each tenant's index in turn, and so never reads the
+    gates that are closed."""
+    found = GatesWaiting()
+    tenant = c.execute(select(func.min(gates.c.tenant))).scalar()
+    while tenant is not None:
+        found = _with_tenant(c, tenant, found)
+        following = select(func.min(gates.c.tenant)).where(gates.c.tenant > tenant)
+        tenant = c.execute(following).scalar()
+    return found
+
+
+_DOUBT = '%"gate_type":"in_doubt"%'
+"""In a gate's row these quotes can only be its own: those inside its texts are escaped."""
+
+
+def _with_tenant(c: Connection, tenant: str, found: GatesWaiting) -> GatesWaiting:
+    doubt = case((gates.c.doc.like(_DOUBT), 1), else_=0)
+    query = (
+        select(doubt, func.count(), func.min(gates.c.gate_id))
+        .join(runs, runs.c.run_id == gates.c.run_id)
+        .where(
+            gates.c.tenant == tenant,
+            gates.c.status == "pending",
+            runs.c.status.in_(("pending", "running", "paused")),
+        )
+        .group_by(doubt)
+    )
+    for is_doubt, count, first in c.execute(query):
+        doc = c.execute(select(gates.c.doc).where(gates.c.gate_id == first)).scalar_one()
+        asked = _gate.decode(doc).created_at
+        oldest = min(asked, found.oldest or asked)
+        found = msgspec.structs.replace(found, pending=found.pending + count, oldest=oldest)
+        if is_doubt:
+            oldest = min(asked, found.oldest_in_doubt or asked)
+            found = msgspec.structs.replace(
+                found, in_doubt=found.in_doubt + count, oldest_in_doubt=oldest
+            )
+    return found
 
 
 def run_of_gate(c: Connection, gate_id: str) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ the disk: it hands over an append and gets a future.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -27,6 +28,7 @@ from .bulk import (
 )
 from .database import ROW_REFUSED, Database, translated
 from .node import Node
+from .stats import WriterStats
 from .tree import LogTree, load_tree
 
 __all__ = ["Writer"]
@@ -69,6 +71,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._closed = False
         self.commits = 0
+        self.stats = WriterStats()
         self.node = Node(lease_s) if database.is_shared else None
         """Under which name this process writes; None where it is alone."""
         self.tree: LogTree | None = None
@@ -86,6 +89,11 @@ class Writer:
         self._queue.put(_Job(append, future))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Appends that no transaction has taken yet."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Commit what waits, then end the thread."""
         if not self._closed:
@@ -97,7 +105,9 @@ class Writer:
         while True:
             jobs, last = self._gather()
             if jobs:
+                began = time.perf_counter()
                 self._commit(jobs)
+                self.stats.took(time.perf_counter() - began, (j.error for j in jobs), self.tree)
                 self._loop.call_soon_threadsafe(self._tell, jobs)
             if last:
                 return

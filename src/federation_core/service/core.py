@@ -30,6 +30,7 @@ from ..spine.actor import Actor
 from ..spine.decision import PolicyMode
 from ..spine.envelope import Head
 from ..spine.times import Clock
+from ..telemetry import Family, Telemetry
 from .answers import Answers
 from .call import Call
 from .catalog import Catalog
@@ -39,6 +40,7 @@ from .gates import Gates
 from .log import Log
 from .parts import Parts
 from .policies import Policies
+from .readings import Readings
 from .requests import RegisterRequest
 from .runs import Runs
 from .scheduler import Scheduler
@@ -52,9 +54,16 @@ __all__ = ["FederationCore"]
 class FederationCore:
     """The use cases, by what they are about. Make one with `open`."""
 
-    def __init__(self, parts: Parts, engine: LocalEngine | RestateEngine, signer: Signer) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        engine: LocalEngine | RestateEngine,
+        signer: Signer,
+        readings: Readings,
+    ) -> None:
         self._parts = parts
         self._engine = engine
+        self._readings = readings
         catalog = Catalog(parts.ledger)
         self.runs = Runs(parts, catalog)
         self.schedules = Schedules(parts, self.runs)
@@ -87,6 +96,7 @@ class FederationCore:
         witnesses: Iterable[WitnessSetting] = (),
         lease_s: float = LEASE_S,
         restate: Restate | None = None,
+        telemetry: Telemetry | None = None,
         clock: Clock = system_clock,
         new_id: NewId = new_id,
     ) -> AsyncIterator["FederationCore"]:
@@ -102,6 +112,8 @@ class FederationCore:
         With `restate`, that is the engine; it drives runs once its endpoint is served
         (`api.build_app`).
 
+        `telemetry` is told what becomes durable, and traces what is executed.
+
         Raises `OperatorError` where another process uses the directory, `SettingsError` for a
         policy or workflow that cannot be used, `LedgerUnavailable`, `IntegrityError`.
         """
@@ -113,6 +125,9 @@ class FederationCore:
                 stack.enter_context(Exclusive(target.parent))
             ledger = await Ledger.open(target, lease_s=lease_s)
             stack.push_async_callback(ledger.close)
+            telemetry = telemetry or Telemetry()
+            if telemetry.observes:
+                ledger.listen(telemetry.committed)
             own_file = folder / "signing.key"
             keys = await Keyring.open(
                 ledger,
@@ -127,6 +142,7 @@ class FederationCore:
             stack.push_async_callback(signer.close)
             watched = tuple(witnesses)
             executors = Executors.build(python_allow=python_allow, http_allow=http_allow)
+            executors.tracer = telemetry.tracer
             stack.push_async_callback(executors.aclose)
             governor = Governor(tenant)
             runs = LiveRuns(ledger)
@@ -148,7 +164,11 @@ class FederationCore:
                 require_registration=require_registration,
                 witness_keys=tuple(w.key.text for w in watched),
             )
-            core = cls(parts, engine, signer)
+            collector = Collector(ledger, signer, watched)
+            measured = (ledger, engine, executors, signer, collector, telemetry)
+            readings = Readings(ledger, clock, measured)
+            stack.push_async_callback(readings.close)
+            core = cls(parts, engine, signer, readings)
             await core.policies.restore(policy_dir, shipped_policy)
             if workflow_dir is not None:
                 await core._register_folder(workflow_dir)
@@ -156,7 +176,6 @@ class FederationCore:
             core._scheduler.start()
             stack.push_async_callback(core._scheduler.close)
             if watched:
-                collector = Collector(ledger, signer, watched)
                 collector.start()
                 stack.push_async_callback(collector.close)
             yield core
@@ -199,6 +218,10 @@ class FederationCore:
     @property
     def default_tenant(self) -> str:
         return self._parts.default_tenant
+
+    async def families(self) -> list[Family]:
+        """What is measured of the system, for whoever watches it."""
+        return await self._readings.families()
 
     @property
     def driving(self) -> int:

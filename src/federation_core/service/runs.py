@@ -18,6 +18,7 @@ from ..spine.handle import handle
 from ..spine.handle_run import action_for
 from ..spine.run import FINAL, Run
 from ..spine.schemas import validate
+from ..telemetry import asking
 from .call import Call
 from .catalog import Catalog
 from .parts import Parts, Visit, anew
@@ -65,6 +66,8 @@ class Runs:
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
         run_id = run_id or parts.new_id()
         run = Run(definition if execution == "managed" else None, run_id, call.tenant)
+        if (asked := asking()) is not None:
+            asked.run_id = run.run_id
         async with parts.runs.hold(run.run_id, born=run) as live:
             if live.run is not run:
                 raise StaleAppend(f"There is a run {run_id} already.", stream=run.stream)

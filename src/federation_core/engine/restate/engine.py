@@ -5,6 +5,7 @@ already, the ledger alone says: a call that comes twice, too late or for nothing
 """
 
 import asyncio
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import httpx
@@ -12,6 +13,7 @@ import structlog
 
 from ...errors import FederationError, LedgerUnavailable, SettingsError
 from ...ledger import Ledger, queries
+from ...telemetry.families import Family, counter, gauge
 from ..driver import Driver
 from ..ports import Clock
 from .deployment import NotRegistered, register
@@ -70,6 +72,7 @@ class RestateEngine:
         self._thorough = False
         self._why: str | None = None
         self._closing = False
+        self._stopped = 0
 
     async def start(self) -> None:
         """Find Restate in the background, and send for what was left."""
@@ -139,8 +142,10 @@ class RestateEngine:
         except FederationError as e:
             # Nothing of this run executes any more; it stays as it is for an operator to see.
             # Restate is not told: it would try again, at once and without end.
+            self._stopped += 1
             structlog.get_logger().error("run_stopped", run_id=run_id, why=e.detail)
         except Exception:
+            self._stopped += 1
             structlog.get_logger().exception("run_stopped", run_id=run_id)
         finally:
             del self._nudges[run_id], self._tasks[run_id]
@@ -229,6 +234,13 @@ class RestateEngine:
                 self._send_later(run_id, when)
             elif when <= now - late * 1_000_000:
                 self._sends.overdue(run_id)
+
+    def families(self) -> Iterator[Family]:
+        """What it measures of itself."""
+        up = {("restate",): int(self.available and not self._closing)}
+        yield gauge("fedcore_engine_up", "Whether the engine drives runs.", up, "engine")
+        yield gauge("fedcore_runs_driving", "Managed runs under way.", self.driving)
+        yield counter("fedcore_runs_stopped", "Drives that broke off.", self._stopped)
 
     async def close(self, grace: float = 10.0) -> None:
         """Stop driving, and let others go on. Steps under way have `grace` seconds to end; those
