@@ -48,6 +48,7 @@ from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
 from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
+from federation_core.spine.step_table import StepTable
 from federation_core.spine.turn import Turn
 
 __all__ = [
@@ -174,7 +175,7 @@ def fork(run: Run) -> Run:
     """A copy that goes its own way."""
     copy = Run.__new__(Run)
     for name, value in zip(Run.__slots__, _facts(run), strict=True):
-        setattr(copy, name, value.copy() if isinstance(value, (dict, list)) else value)
+        setattr(copy, name, value.copy() if isinstance(value, (dict, list, StepTable)) else value)
     return copy
 
 

@@ -49,7 +49,8 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         run.steps[step.step_id] = msgspec.structs.replace(step, state=changed)
         run.at_gate[step.step_id] = None
     elif isinstance(state, Running) and step.step_type == "GATE" and run.is_managed:
-        spec = run.specs[step.step_id].gate
+        planned = run.spec_of(step.step_id)
+        spec = planned.gate if planned else None
         asked = (data.required_approvers, data.quorum)
         defined = spec is not None and asked == (spec.approvers, spec.quorum)
         require(defined, event, "the workflow asks other people")

@@ -10,11 +10,16 @@ from .definition import StepSpec, Workflow
 from .envelope import Head
 from .events import Execution, RunStatus
 from .gates import Gate
+from .items import Fan, item_place
+from .step_table import StepTable
 from .steps import Pending, Step
 
-__all__ = ["FINAL", "Doom", "Run"]
+__all__ = ["FINAL", "RUN_TIMEOUT", "Doom", "Run"]
 
 FINAL: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled"})
+
+RUN_TIMEOUT = "run_timeout"
+"""Why a managed run failed that took longer than its workflow gives it."""
 
 
 class Doom(msgspec.Struct, frozen=True):
@@ -32,7 +37,8 @@ class Run:
     was used up: it lets one change of status through, or one attempt of a client's step, not every
     later one. (The retries of a managed step are bounded by its definition, and stay covered.)
     `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
-    costs the same in a run of ten steps and of ten thousand.
+    costs the same in a run of ten steps and of ten thousand. `fans` (by step id) are the fan-outs
+    that have begun; `specs` are of the steps in the file, of which an item has the one of its step.
     """
 
     __slots__ = (
@@ -52,6 +58,7 @@ class Run:
         "error_code",
         "error_hash",
         "execution",
+        "fans",
         "first_hash",
         "gates",
         "head",
@@ -60,6 +67,7 @@ class Run:
         "input_hash",
         "last_at",
         "metadata_hash",
+        "next_index",
         "open_gates",
         "output_hash",
         "parent_run_id",
@@ -78,6 +86,7 @@ class Run:
         "steps",
         "tags",
         "tenant",
+        "timeout_us",
         "unmet",
         "unsatisfied",
         "via",
@@ -118,7 +127,10 @@ class Run:
         self.last_at = 0
         self.current_step: str | None = None
         self.step_index = 0
-        self.steps: dict[str, Step] = {}
+        self.steps = StepTable()
+        self.fans: dict[str, Fan] = {}
+        self.next_index = 0
+        self.timeout_us: int | None = None
         self.gates: dict[str, Gate] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
@@ -163,7 +175,37 @@ class Run:
                 self.ready[spec.id] = None
             for need in spec.needs:
                 self.dependants.setdefault(need, []).append(spec.id)
-        self.unsatisfied = len(workflow.steps)
+        self.unsatisfied = self.next_index = len(workflow.steps)
+        if isinstance(workflow.timeout_ms, int):
+            self.timeout_us = workflow.timeout_ms * 1000
+
+    @property
+    def deadline(self) -> int | None:
+        """From when on (microseconds) nothing of it is begun, and it fails; None where it has all
+        the time, or has not started."""
+        if self.timeout_us is None or self.started_at is None:
+            return None
+        return self.started_at + self.timeout_us
+
+    def is_in_time(self, at: int) -> bool:
+        deadline = self.deadline
+        return deadline is None or at < deadline
+
+    def item(self, step_id: str) -> tuple[Fan, int] | None:
+        """The fan-out that a step is an item of, and its index there."""
+        place = item_place(step_id) if self.fans else None
+        fan = self.fans.get(place[0]) if place else None
+        return (fan, place[1]) if fan and place else None
+
+    def planned_id(self, step_id: str) -> str:
+        """The id that the workflow file knows: of an item, that of the step which fans out."""
+        item = self.item(step_id)
+        return item[0].step_id if item else step_id
+
+    def spec_of(self, step_id: str) -> StepSpec | None:
+        """What the workflow says of a step, or of the step that it is an item of."""
+        spec = self.specs.get(step_id)
+        return spec if spec is not None or not self.fans else self.specs.get(self.planned_id(step_id))
 
     def view(self) -> dict[str, Any]:
         """Every fact of the state as plain values; two runs are equal where these are."""

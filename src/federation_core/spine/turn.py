@@ -10,6 +10,7 @@ from .decision import Decision, Effect, Flag
 from .envelope import Event, Head, seal
 from .events import PolicyEvaluated, RunEventData, TightenedBy
 from .fold import apply
+from .fold_fan_out import also_changed
 from .run import Run
 from .steps import Permit
 
@@ -55,6 +56,7 @@ class Turn:
         self.events.append(event)
         if step_id := getattr(data, "step_id", None):
             self.touched_steps[step_id] = None
+        self.touched_steps.update(dict.fromkeys(also_changed(self.run, data)))
         if gate_id := getattr(data, "gate_id", None):
             self.touched_gates[gate_id] = None
         return event
