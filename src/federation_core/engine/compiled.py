@@ -5,18 +5,22 @@ from typing import Any
 import msgspec
 
 from ..spine.definition import ExpressionWork, HttpWork, StepSpec, Workflow
-from ..spine.expressions import Condition, Template
+from ..spine.expressions import Condition, Listing, Template
+from ..spine.items import ITEM_NAMES
 
 __all__ = ["CompiledStep", "CompiledWorkflow", "compile_workflow"]
 
 
 class CompiledStep(msgspec.Struct, frozen=True):
     """`input` makes what is put to policy and given to the executor; `references` are the steps
-    that the condition, the input and the work itself look at."""
+    that the condition, the input and the work itself look at. Where it fans out, `listing` gives
+    the items, and `first_references` are the steps that the condition and it look at."""
 
     condition: Condition | None
     input: Template
     references: frozenset[str]
+    listing: Listing | None = None
+    first_references: frozenset[str] = frozenset()
 
 
 class CompiledWorkflow(msgspec.Struct, frozen=True):
@@ -33,13 +37,16 @@ def compile_workflow(workflow: Workflow) -> CompiledWorkflow:
 
 def _compile(spec: StepSpec) -> CompiledStep:
     condition = Condition.compile(spec.when) if spec.when is not None else None
-    step_input = Template.compile(_input_of(spec))
+    listing = Listing.compile(spec.foreach) if isinstance(spec.foreach, str) else None
+    local = ITEM_NAMES if listing is not None else ()
+    step_input = Template.compile(_input_of(spec), local)
     references = step_input.references
-    if condition is not None:
-        references |= condition.references
+    first = condition.references if condition is not None else frozenset()
     if isinstance(spec.work, ExpressionWork):
-        references |= Template.compile(spec.work.value).references
-    return CompiledStep(condition, step_input, references)
+        references |= Template.compile(spec.work.value, local).references
+    if listing is None:
+        return CompiledStep(condition, step_input, references | first)
+    return CompiledStep(condition, step_input, references, listing, first | listing.references)
 
 
 def _input_of(spec: StepSpec) -> Any:

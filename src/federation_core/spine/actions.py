@@ -70,9 +70,7 @@ class Finish(msgspec.Struct, frozen=True):
     """Every step has ended well: compute the output, and put the end to policy."""
 
 
-Action = (
-    AskRun | Ask | FanOut | Recover | CloseGateStep | ResolveDoubt | Expire | Finish | TimeOut
-)
+Action = AskRun | Ask | FanOut | Recover | CloseGateStep | ResolveDoubt | Expire | Finish | TimeOut
 
 
 class Next(msgspec.Struct, frozen=True):

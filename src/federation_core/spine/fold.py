@@ -168,7 +168,7 @@ def _ended(run: Run, event: Event, data: RunEnded) -> None:
         require(run.is_in_time(event.at), event, "the run is past its timeout")
         require_allow(run, event, "run.complete")
     require(not run.in_flight, event, "steps are in flight")
-    if data.error_code == RUN_TIMEOUT and run.is_managed:
+    if data.error_code == RUN_TIMEOUT and data.new_status == "failed" and run.is_managed:
         require(not run.is_in_time(event.at), event, "the run has time still")
     told = receipt_hash(workflow_receipt(run, data.new_status))
     require(data.workflow_receipt_hash == told, event, "its receipt tells something else")

@@ -107,8 +107,8 @@ def time_out(turn: Turn, _command: TimeOutRun) -> None:
     if run.doomed is not None:
         end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
         return
-    seconds = f"{(run.timeout_us or 0) / 1_000_000:g}"
-    reason = f"the run did not end within its timeout of {seconds} s"
+    seconds = ((run.deadline or 0) - (run.started_at or 0)) / 1_000_000
+    reason = f"the run did not end within its timeout of {seconds:,.15g} s"
     end_run(turn, "failed", code=RUN_TIMEOUT, reason=reason)
 
 

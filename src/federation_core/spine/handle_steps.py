@@ -102,9 +102,7 @@ def fan_out(turn: Turn, command: FanOutStep) -> None:
             code="too_many_items",
         )
     turn.emit(
-        StepFannedOut(
-            step_id=command.step_id, items=command.items, items_hash=command.items_hash
-        )
+        StepFannedOut(step_id=command.step_id, items=command.items, items_hash=command.items_hash)
     )
 
 

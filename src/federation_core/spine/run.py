@@ -12,7 +12,7 @@ from .events import Execution, RunStatus
 from .gates import Gate
 from .items import Fan, item_place
 from .step_table import StepTable
-from .steps import Pending, Step
+from .steps import Completed, Gathered, Pending, Step
 
 __all__ = ["FINAL", "RUN_TIMEOUT", "Doom", "Run"]
 
@@ -86,7 +86,6 @@ class Run:
         "steps",
         "tags",
         "tenant",
-        "timeout_us",
         "unmet",
         "unsatisfied",
         "via",
@@ -130,7 +129,6 @@ class Run:
         self.steps = StepTable()
         self.fans: dict[str, Fan] = {}
         self.next_index = 0
-        self.timeout_us: int | None = None
         self.gates: dict[str, Gate] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
@@ -176,16 +174,15 @@ class Run:
             for need in spec.needs:
                 self.dependants.setdefault(need, []).append(spec.id)
         self.unsatisfied = self.next_index = len(workflow.steps)
-        if isinstance(workflow.timeout_ms, int):
-            self.timeout_us = workflow.timeout_ms * 1000
 
     @property
     def deadline(self) -> int | None:
         """From when on (microseconds) nothing of it is begun, and it fails; None where it has all
         the time, or has not started."""
-        if self.timeout_us is None or self.started_at is None:
+        timeout_ms = self.definition.timeout_ms if self.definition else None
+        if self.started_at is None or not isinstance(timeout_ms, int):
             return None
-        return self.started_at + self.timeout_us
+        return self.started_at + timeout_ms * 1000
 
     def is_in_time(self, at: int) -> bool:
         deadline = self.deadline
@@ -197,6 +194,10 @@ class Run:
         fan = self.fans.get(place[0]) if place else None
         return (fan, place[1]) if fan and place else None
 
+    def has_output(self, step_id: str) -> bool:
+        step = self.steps.get(step_id)
+        return step is not None and isinstance(step.state, (Completed, Gathered))
+
     def planned_id(self, step_id: str) -> str:
         """The id that the workflow file knows: of an item, that of the step which fans out."""
         item = self.item(step_id)
@@ -205,7 +206,9 @@ class Run:
     def spec_of(self, step_id: str) -> StepSpec | None:
         """What the workflow says of a step, or of the step that it is an item of."""
         spec = self.specs.get(step_id)
-        return spec if spec is not None or not self.fans else self.specs.get(self.planned_id(step_id))
+        return (
+            spec if spec is not None or not self.fans else self.specs.get(self.planned_id(step_id))
+        )
 
     def view(self) -> dict[str, Any]:
         """Every fact of the state as plain values; two runs are equal where these are."""
