@@ -8,6 +8,7 @@ from ..spine.actor import Actor
 from ..spine.decision import Decision, PolicyMode
 from ..spine.run import Run
 from ..spine.steps import Completed
+from .compiled import Reads
 from .gathering import gathered, item_names
 from .governor import Governor, stricter
 from .live import LiveRun, ValueMissing
@@ -45,18 +46,17 @@ async def _outputs(live: LiveRun, step_ids: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-async def scope(
-    live: LiveRun, references: Iterable[str], step_id: str | None = None
-) -> dict[str, Any]:
-    """The names that expressions know; of `steps` only `references`. Where `step_id` is an item of
-    a fan-out, also its own. Raises `ValueMissing`, `TooLarge`."""
+async def scope(live: LiveRun, reads: Reads, step_id: str | None = None) -> dict[str, Any]:
+    """The names that expressions know, as far as they look at them. Where `step_id` is an item of a
+    fan-out, also its own. Raises `ValueMissing`, `TooLarge`."""
     run = live.run
-    outputs = await _outputs(live, references)
-    await live.load([run.input_hash, run.metadata_hash])
+    outputs = await _outputs(live, reads.steps)
+    payloads = {"input": run.input_hash, "metadata": run.metadata_hash}
+    payloads = {name: digest for name, digest in payloads.items() if name in reads.names}
+    await live.load(payloads.values())
     own = await item_names(live, step_id) if step_id else {}
     return own | {
-        "input": _value(live, run.input_hash),
-        "metadata": _value(live, run.metadata_hash),
+        **{name: _value(live, digest) for name, digest in payloads.items()},
         "tags": list(run.tags),
         "run": {
             "id": run.run_id,

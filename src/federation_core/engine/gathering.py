@@ -59,7 +59,8 @@ async def gathered(live: LiveRun, step_id: str) -> list[Any] | None:
 async def _page(live: LiveRun, step_id: str, hashes: list[str]) -> dict[str, tuple[Any, int]]:
     """Hash → value and its size. What this very turn made is at hand, and nowhere else."""
     at_hand = {h: (live.values[h], live.values.size_of(h)) for h in hashes if h in live.values}
-    stored = await live.payloads([h for h in dict.fromkeys(hashes) if h not in at_hand])
+    elsewhere = [h for h in dict.fromkeys(hashes) if h not in at_hand]
+    stored = await live.payloads(elsewhere) if elsewhere else {}
     for digest, payload in stored.items():
         at_hand[digest] = (msgspec.json.decode(payload.value), len(payload.value))
     if missing := next((h for h in hashes if h not in at_hand), None):

@@ -179,7 +179,7 @@ class Progress:
 
     async def _spread(self, step_id: str) -> FanOutStep | SkipStep:
         compiled = self._workflow.steps[step_id]
-        seen = await scope(self.live, compiled.first_references)
+        seen = await scope(self.live, compiled.reads_first)
         if compiled.condition is not None and not compiled.condition.evaluate(seen):
             return SkipStep(step_id=step_id)
         assert compiled.listing is not None
@@ -195,7 +195,7 @@ class Progress:
     async def _proposal(self, step_id: str) -> ProposeStep | SkipStep:
         step, spec = self.run.steps[step_id], self._spec(step_id)
         compiled = self._compiled_step(step_id)
-        seen = await scope(self.live, compiled.references, step_id)
+        seen = await scope(self.live, compiled.reads, step_id)
         condition = None if spec.fans_out else compiled.condition
         if condition is not None and not condition.evaluate(seen):
             return SkipStep(step_id=step_id)
@@ -235,7 +235,7 @@ class Progress:
             return
         template = self._workflow.output
         try:
-            output = template.evaluate(await scope(self.live, template.references))
+            output = template.evaluate(await scope(self.live, self._workflow.output_reads))
             digest = self._keep(await self._seal_run_output(output), output)
             decision = await self._ask_run("run.complete")
         except _UNFIT as e:
@@ -271,7 +271,7 @@ class Progress:
         if self._spec(step_id).idempotent and self.run.doomed is None:
             try:
                 value = await needed(self.live, state.permit.input_hash)
-                seen = await scope(self.live, self._compiled_step(step_id).references, step_id)
+                seen = await scope(self.live, self._compiled_step(step_id).reads, step_id)
             except (ValueMissing, TooLarge) as e:
                 kind = "InputErased" if isinstance(e, ValueMissing) else "TooLarge"
                 lost = StepError(type=kind, message=e.detail)

@@ -8,8 +8,11 @@ import msgspec
 
 __all__ = ["MAX_AT_HAND", "Values"]
 
-MAX_AT_HAND = 2 * 1024 * 1024
-"""Bytes of JSON that a run keeps between two turns. What it drops it loads again."""
+MAX_AT_HAND = 1024 * 1024
+"""Bytes that a run keeps between two turns. What it drops it loads again."""
+
+_OVERHEAD = 512
+"""What a small value costs in memory besides its bytes as JSON."""
 
 
 class Values:
@@ -23,14 +26,14 @@ class Values:
 
     @property
     def size(self) -> int:
-        """Bytes of what is at hand, as JSON."""
+        """Bytes of what is at hand."""
         return self._size
 
     def put(self, digest: str, value: Any, size: int) -> None:
         """`size` is that of the value as JSON, in bytes."""
         if digest not in self._values:
             self._values[digest] = (value, size)
-            self._size += size
+            self._size += size + _OVERHEAD
 
     def take(self, made: dict[str, Any]) -> None:
         """Values that a turn of the spine made."""
@@ -46,6 +49,7 @@ class Values:
         return self._values[digest][0]
 
     def size_of(self, digest: str) -> int:
+        """Bytes of one of them as JSON."""
         return self._values[digest][1]
 
     def among(self, digests: Iterable[str | None]) -> dict[str, Any]:
@@ -55,4 +59,4 @@ class Values:
     def trim(self) -> None:
         while self._size > self._limit:
             _, (_, size) = self._values.popitem(last=False)
-            self._size -= size
+            self._size -= size + _OVERHEAD

@@ -87,6 +87,11 @@ class _Expression(NamedTuple):
     steps: frozenset[str]
     power: int
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it reads, of those in `SCOPE` and its own."""
+        return frozenset(self.reads)
+
     def evaluate(self, scope: Scope, path: str = "", depth: int = 0) -> Any:
         """The value; `path` and `depth` are where it will stand. Raises `ExpressionError`."""
         seen = _narrow(scope, self.reads)
@@ -109,13 +114,16 @@ class _Expression(NamedTuple):
 
 class Template:
     """A JSON value with expressions in its strings. `references` are the ids of the steps that
-    they read."""
+    they read, `names` the names."""
 
-    __slots__ = ("_evaluate", "references")
+    __slots__ = ("_evaluate", "names", "references")
 
-    def __init__(self, evaluate: _Evaluator, references: frozenset[str]) -> None:
+    def __init__(
+        self, evaluate: _Evaluator, references: frozenset[str], names: frozenset[str]
+    ) -> None:
         self._evaluate = evaluate
         self.references = references
+        self.names = names
 
     @classmethod
     def compile(cls, value: Any, local: tuple[str, ...] = ()) -> "Template":
@@ -129,7 +137,7 @@ class Template:
                 "; ".join(f"At {e.path or '/'}: {e.message}" for e in compiler.errors) + ".",
                 errors=compiler.errors,
             )
-        return cls(evaluate, frozenset(compiler.references))
+        return cls(evaluate, frozenset(compiler.references), frozenset(compiler.names))
 
     def evaluate(self, scope: Scope) -> Any:
         """The value with its expressions evaluated. Raises `ExpressionError`."""
@@ -139,12 +147,13 @@ class Template:
 class Condition:
     """What stands behind `when`: `source` is the bare expression, `references` as in a template."""
 
-    __slots__ = ("_expression", "references", "source")
+    __slots__ = ("_expression", "names", "references", "source")
 
     def __init__(self, expression: _Expression) -> None:
         self._expression = expression
         self.source = expression.source
         self.references = expression.steps
+        self.names = expression.names
 
     @classmethod
     def compile(cls, text: str) -> "Condition":
@@ -162,12 +171,13 @@ class Condition:
 class Listing:
     """What stands behind `foreach`: as a condition, but it gives a list."""
 
-    __slots__ = ("_expression", "references", "source")
+    __slots__ = ("_expression", "names", "references", "source")
 
     def __init__(self, expression: _Expression) -> None:
         self._expression = expression
         self.source = expression.source
         self.references = expression.steps
+        self.names = expression.names
 
     @classmethod
     def compile(cls, text: str) -> "Listing":
@@ -199,6 +209,7 @@ class _Compiler:
         self._local = local
         self.errors: list[FieldError] = []
         self.references: set[str] = set()
+        self.names: set[str] = set()
 
     def compile(self, value: Any, path: tuple[str | int, ...], depth: int) -> _Evaluator:
         if isinstance(value, str):
@@ -240,6 +251,7 @@ class _Compiler:
             self.errors.append(FieldError(path, e.detail))
             return ""
         self.references |= expression.steps
+        self.names |= expression.names
         return expression
 
 
