@@ -2529,6 +2529,7 @@ class _Check:
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
+                    self._count_items(digest, life.lists.get(digest))
                 elif digest in erased:
                     kind = "erased"
                 elif is_secret or not here:
@@ -2539,6 +2540,20 @@ class _Check:
                     path = f"payloads/{digest}.json"
                     self.missing.add(Refusal("PAYLOAD_MISSING", text), path)
                 self._payloads[kind] += 1
+
+    def _count_items(self, digest: str, items: int | None) -> None:
+        """The list that a step fanned out over is as long as the event says."""
+        path = f"payloads/{digest}.json"
+        if items is None or path not in self._archive.files:
+            return
+        try:
+            value = json.loads(self._archive.read(path))["value"]
+            found = len(value) if type(value) is list else None
+        except (ValueError, KeyError, RecursionError, Refusal):
+            found = None
+        if found != items:
+            told = "no list" if found is None else f"a list of {found}"
+            self._wrong("PAYLOAD_MISMATCH", f"It is {told}, and a step has {items} items.", path)
 
     def _surplus(self) -> None:
         """What is whole, and belongs to nothing."""
