@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.core_helpers import (
-    audit,
     begin,
-    codes,
     core,
     decisions,
     py,
