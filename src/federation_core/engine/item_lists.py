@@ -48,8 +48,7 @@ class ItemList:
 class ItemLists:
     """(stream, hash) → list, of those that were used last."""
 
-    def __init__(self, limit: int = MAX_LISTS) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._lists: OrderedDict[tuple[str, str], ItemList] = OrderedDict()
         self._size = 0
 
@@ -57,7 +56,7 @@ class ItemLists:
         self.drop(stream, digest)
         self._lists[stream, digest] = items
         self._size += items.size
-        while self._size > self._limit and len(self._lists) > 1:
+        while self._size > MAX_LISTS:
             self.drop(*next(iter(self._lists)))
 
     def get(self, stream: str, digest: str) -> ItemList | None:

@@ -19,8 +19,7 @@ class Values:
     """Hash → value. It takes what it is given; `trim` drops what was not used for longest. So
     trim between turns alone, when everything that a turn made is durable."""
 
-    def __init__(self, limit: int = MAX_AT_HAND) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._values: OrderedDict[str, tuple[Any, int]] = OrderedDict()
         self._size = 0
 
@@ -57,6 +56,6 @@ class Values:
         return {digest: self[digest] for digest in digests if digest and digest in self}
 
     def trim(self) -> None:
-        while self._size > self._limit:
+        while self._size > MAX_AT_HAND:
             _, (_, size) = self._values.popitem(last=False)
             self._size -= size + _OVERHEAD
