@@ -1,9 +1,11 @@
 """`foreach`: each item of a list is a step of its own."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.children import child
 from tests.core_helpers import (
     approve,
     begin,
@@ -324,3 +326,52 @@ async def test_outputs_that_are_too_much_for_one_list_fail_who_looks(
         answer = await until(fc, await start(fc, {"list": ["a", "b", "c"]}))
     assert answer.run.status == "failed"
     assert "more than 50 bytes together" in answer.run.error_details["message"]
+
+
+async def killed(folder: Path, moment: str, *, idempotent: bool, **keys: Any) -> str:
+    """A fan-out in another process, killed at `moment`; returns the run's id."""
+    given = {"name": "${item}", "path": "${input.path}"}
+    step = py("f", "append", with_=given, foreach="['a', 'b', 'c']", concurrency=1)
+    (folder / "workflow.yaml").write_text(workflow(step | {"idempotent": idempotent} | keys))
+    with child("stop_in_step", folder, moment) as server:
+        assert server.line() == moment
+        server.kill()
+    return (folder / "acknowledged").read_text()
+
+
+async def test_an_idempotent_item_is_run_again_with_its_key(tmp_path: Path) -> None:
+    run_id = await killed(tmp_path, "after b", idempotent=True)
+    async with core(tmp_path) as fc:
+        answer = await until(fc, run_id)
+    assert answer.run.status == "completed", answer.run.error_details
+    keys = [(n, f"{run_id}:f[{i}]:1") for i, n in ((0, "a"), (1, "b"), (1, "b"), (2, "c"))]
+    assert (tmp_path / "effects").read_text().splitlines() == [f"{n} {key}" for n, key in keys]
+
+
+async def test_any_other_item_is_in_doubt_and_a_person_says_what_happened(tmp_path: Path) -> None:
+    run_id = await killed(tmp_path, "before b", idempotent=False)
+    async with core(tmp_path) as fc:
+        [asked] = await open_gates(fc, run_id)
+        assert (asked.gate_type, asked.step_id) == ("in_doubt", "f[1]")
+        assert states(await until(fc, run_id, "paused")) == {
+            "f": "running",
+            "f[0]": "completed",
+            "f[1]": "in_doubt",
+        }
+        await resume(fc, asked, {"happened": False})
+        answer = await until(fc, run_id)
+    assert answer.run.status == "completed", answer.run.error_details
+    assert {s.step_id: s.attempt for s in answer.steps}["f[1]"] == 2
+
+
+async def test_a_timeout_of_an_attempt_holds_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await killed(tmp_path, "before b", idempotent=True, timeout="1s")
+    end = threading.Event()
+    monkeypatch.setattr("tests.core_steps.moment", lambda _moment: end.wait(20) and None)
+    async with core(tmp_path) as fc:
+        answer = await until(fc, run_id)
+        end.set()
+    assert answer.run.error_details["code"] == "step_failed"
+    assert answer.run.error_details["message"].startswith("step f[1] failed: Timeout")
