@@ -87,7 +87,11 @@ def decisions(entries: Iterable[Json], sizes: dict[str, int] | None = None) -> P
     for entry in entries:
         told = entry["details"]
         parent = item_of(told.get("step_id") or "")
-        if parent in (sizes or {}) and told["decision"] == "allow" and told["action"][:5] == "step.":
+        if (
+            parent in (sizes or {})
+            and told["decision"] == "allow"
+            and told["action"][:5] == "step."
+        ):
             allowed[parent] += 1
             continue
         about = f" {told['step_id']}" if told.get("step_id") else ""
