@@ -39,6 +39,7 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         asked_by=(event.actor, event.via) if event.via else (event.actor,),
     )
     run.open_gates[data.gate_id] = None
+    run.gates_about[data.step_id] = (*run.gates_about.get(data.step_id, ()), data.gate_id)
     step = run.steps.get(data.step_id) if data.step_id else None
     if step is None:
         return

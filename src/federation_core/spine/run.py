@@ -37,8 +37,9 @@ class Run:
     was used up: it lets one change of status through, or one attempt of a client's step, not every
     later one. (The retries of a managed step are bounded by its definition, and stay covered.)
     `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
-    costs the same in a run of ten steps and of ten thousand. `fans` (by step id) are the fan-outs
-    that have begun; `specs` are of the steps in the file, of which an item has the one of its step.
+    costs the same in a run of ten steps and of ten thousand. `gates_about` are ids of gates by the
+    step they are about (None: the run), `fans` the fan-outs that have begun; `specs` are of the
+    steps in the file, and an item has the one of its step (`spec_of`).
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Run:
         "fans",
         "first_hash",
         "gates",
+        "gates_about",
         "head",
         "held",
         "in_flight",
@@ -99,8 +101,7 @@ class Run:
         self.specs: dict[str, StepSpec] = {}
         self.head = Head()
         self.first_hash = ""
-        self.run_id = run_id
-        self.tenant = tenant
+        self.run_id, self.tenant = run_id, tenant
         self.workflow_id = ""
         self.workflow_version = ""
         self.definition_hash: str | None = None
@@ -130,6 +131,7 @@ class Run:
         self.fans: dict[str, Fan] = {}
         self.next_index = 0
         self.gates: dict[str, Gate] = {}
+        self.gates_about: dict[str | None, tuple[str, ...]] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
         self.policy_hashes: dict[str, None] = {}

@@ -124,7 +124,8 @@ class Turn:
     def _covering(
         self, flag: Flag, action: str, step_id: str | None, subject: str | None
     ) -> str | None:
-        for gate in self.run.gates.values():
+        for gate_id in self.run.gates_about.get(step_id, ()):
+            gate = self.run.gates[gate_id]
             fresh = gate.gate_id not in self.run.spent
             if fresh and gate.answers(flag, action, step_id, subject):
                 return gate.gate_id
