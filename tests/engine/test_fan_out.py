@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.children import child
 from tests.core_helpers import (
+    DATABASE,
     approve,
     begin,
     core,
@@ -26,7 +27,10 @@ from tests.core_helpers import (
 from tests.core_steps import Stage
 from tests.engine.test_graph import governed
 
+from federation_core.engine.sealing import seal_payload
 from federation_core.errors import Forbidden
+from federation_core.evidence.audit import audit
+from federation_core.ledger import Payload
 from federation_core.service import ChangeStatusRequest
 from federation_core.spine.canonical import value_hash
 
@@ -375,3 +379,19 @@ async def test_a_timeout_of_an_attempt_holds_after_a_restart(
         end.set()
     assert answer.run.error_details["code"] == "step_failed"
     assert answer.run.error_details["message"].startswith("step f[1] failed: Timeout")
+
+
+async def test_a_server_that_miscounts_its_items_is_found_out(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it did is lawful by itself; the list that it stored says that an item was left out."""
+
+    def longer(value: Any, **more: Any) -> Payload:
+        return seal_payload([*value, "left out"] if isinstance(value, list) else value, **more)
+
+    monkeypatch.setattr("federation_core.engine.progress.seal_payload", longer)
+    async with core(tmp_path, audited=False) as fc:
+        answer = await until(fc, await begin(fc, each("f"), given={"list": ["a", "b"]}))
+    assert answer.run.status == "completed"
+    report = audit(tmp_path / DATABASE)
+    assert (report.code, report.stream) == ("PAYLOAD_MISMATCH", f"run:{answer.run.run_id}")
