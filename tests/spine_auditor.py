@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -84,6 +85,11 @@ class Auditor:
         self.flagged: dict[tuple[str | None, str | None, str], int] = {}
         self.gates: dict[str, _Gate] = {}
         self.steps: dict[str, _Step] = {}
+        self.items: dict[str, int] = {}
+        self.next_index = len(self.specs)
+        self.first_index: dict[str, int] = {}
+        self.timeout_ms = (definition or {}).get("timeout_ms")
+        self.started_at = ""
         self.receipts: list[str] = []
         self.policies: dict[str, None] = {}
         self.refused: str | None = None
@@ -171,6 +177,18 @@ class Auditor:
         elif held or change == ("running", "running"):
             self._allowed(event, "run.resume")
         self.held = bool(data.get("hold"))
+        if change == ("pending", "running"):
+            self.started_at = event["at"]
+
+    def _is_late(self, event: Data) -> bool:
+        if self.timeout_ms is None or not self.started_at:
+            return False
+        passed = datetime.fromisoformat(event["at"]) - datetime.fromisoformat(self.started_at)
+        return passed >= timedelta(milliseconds=self.timeout_ms)
+
+    def _spec(self, step_id: str) -> Data:
+        """Of an item, the one of the step that fans out."""
+        return self.specs[step_id.partition("[")[0]]
 
     def _ended(self, event: Data, data: Data) -> None:
         assert data["new_status"] in _FINAL
@@ -179,10 +197,12 @@ class Auditor:
         if data["new_status"] == "completed":
             self._allowed(event, "run.complete")
             assert not any(g.status == "pending" for g in self.gates.values())
+            assert not self._is_late(event)
             for step_id in self.specs:
                 assert self.steps[step_id].done in ("completed", "skipped")
         if data["new_status"] == "failed" and self.specs:
             assert self.refused or data["error_code"]
+            assert data["error_code"] != "run_timeout" or self._is_late(event)
         receipt = {
             "definition_hash": self.created.get("definition_hash"),
             "event_count": len(self.hashes),
@@ -219,6 +239,9 @@ class Auditor:
         is_step = data["action"].startswith("step.") and data.get("gate_id") is None
         if is_step:
             assert self.status == "running"
+            assert not self._is_late(event)
+            if self.specs:
+                self._check_may_be_asked(data["step_id"])
             self.decisions[self._next_hash(event)] = (event["seq"], data)
         fatal = {"run.create"} | ({"run.start", "run.complete"} if self.specs else set())
         if data["decision"] == "deny" and (is_step or data["action"] in fatal):
@@ -249,6 +272,38 @@ class Auditor:
 
     # steps
 
+    def _check_may_be_asked(self, step_id: str) -> None:
+        """Items are put to policy, never the step they are of; in their order, few at a time."""
+        name, _, index = step_id.partition("[")
+        assert ("foreach" in self.specs[name]) == bool(index)
+        if index:
+            number = int(index.removesuffix("]"))
+            assert step_id == f"{name}[{number}]"
+            assert number < self.items[name]
+            assert number < self._done(name) + self.specs[name]["concurrency"]
+
+    def _done(self, name: str) -> int:
+        return sum(s.done == "completed" for i, s in self.steps.items() if i.startswith(f"{name}["))
+
+    def _fanned(self, event: Data, data: Data) -> None:
+        name = data["step_id"]
+        assert "foreach" in self.specs[name]
+        assert name not in self.items
+        assert name not in self.steps
+        assert self.status == "running"
+        assert not self.refused
+        assert not self._is_late(event)
+        assert all(
+            self.steps[n].done in ("completed", "skipped") for n in self._spec(name)["needs"]
+        )
+        self.items[name], self.first_index[name] = data["items"], self.next_index
+        self.next_index += data["items"]
+        self._gather(name)
+
+    def _gather(self, name: str) -> None:
+        if self._done(name) == self.items[name]:
+            self.steps[name] = _Step(1, None, "completed")
+
     def _is_gate_step(self, step_id: str) -> bool:
         return step_id in self.specs and self.specs[step_id]["type"] == "GATE"
 
@@ -277,12 +332,13 @@ class Auditor:
         assert allow["action"] == f"step.{data['step_type'].lower()}"
         told = (allow["step_id"], allow["attempt"], allow["subject_hash"])
         assert told == (step_id, attempt, data["input_hash"])
+        assert not self._is_late(event)
         assert data["idempotency_key"] == f"{self.created['run_id']}:{step_id}:{attempt}"
         before = self.steps.get(step_id, _Step())
         assert before.attempt == attempt
         assert before.done is None
         if data.get("again"):
-            assert self.specs[step_id]["idempotent"]
+            assert self._spec(step_id)["idempotent"]
             assert before.start
             assert before.start["decision_hash"] == data["decision_hash"]
             return
@@ -291,8 +347,13 @@ class Auditor:
         assert data["decision_hash"] not in self.used
         self.used.add(data["decision_hash"])
         if self.specs:
-            spec = self.specs[step_id]
+            spec = self._spec(step_id)
             assert spec["type"] == data["step_type"]
+            self._check_may_be_asked(step_id)
+            name, _, index = step_id.partition("[")
+            place = list(self.specs).index(name)
+            first = self.first_index[name] + int(index[:-1]) if index else place
+            assert data["step_index"] == first
             assert all(self.steps[n].done in ("completed", "skipped") for n in spec["needs"])
         self.steps[step_id] = _Step(attempt, data | {"seq": event["seq"], "at": event["at"]}, None)
 
@@ -318,6 +379,9 @@ class Auditor:
         assert receipt["status"] == ("completed" if is_success else "failed")
         done = "completed" if is_success else "failed"
         self.steps[data["step_id"]] = _Step(step.attempt, step.start, done)
+        name = data["step_id"].partition("[")[0]
+        if name in self.items:
+            self._gather(name)
 
     def _retried(self, _event: Data, data: Data) -> None:
         step = self.steps[data["step_id"]]
@@ -335,7 +399,7 @@ class Auditor:
         assert step.start is not None
         assert step.done is None
         assert step.attempt == data["attempt"]
-        assert not self.specs[data["step_id"]]["idempotent"]
+        assert not self._spec(data["step_id"])["idempotent"]
         self.steps[data["step_id"]] = _Step(step.attempt, step.start, "in_doubt")
 
     def _skipped(self, _event: Data, data: Data) -> None:
@@ -343,6 +407,7 @@ class Auditor:
         assert self.status == "running"
         assert step.start is None
         assert step.done is None
+        assert data["step_id"] not in self.items
         needs = self.specs[data["step_id"]]["needs"]
         assert all(self.steps[n].done in ("completed", "skipped") for n in needs)
         self.steps[data["step_id"]] = _Step(step.attempt, None, "skipped")
@@ -437,6 +502,7 @@ _SEE = {
     "FC-STEP-004": Auditor._retried,
     "FC-STEP-005": Auditor._doubted,
     "FC-STEP-006": Auditor._skipped,
+    "FC-STEP-007": Auditor._fanned,
     "FC-GATE-001": Auditor._asked,
     "FC-GATE-002": Auditor._answered,
     "FC-GATE-003": Auditor._answered,

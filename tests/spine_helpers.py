@@ -4,15 +4,19 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from federation_core.spine.actions import (
     Action,
     Ask,
     AskRun,
     CloseGateStep,
     Expire,
+    FanOut,
     Finish,
     Recover,
     ResolveDoubt,
+    TimeOut,
     next_actions,
 )
 from federation_core.spine.actor import SYSTEM, Actor
@@ -26,6 +30,7 @@ from federation_core.spine.commands import (
     CreateRun,
     ExpireGate,
     FailStep,
+    FanOutStep,
     ProposeStep,
     RecordRefusal,
     RecoverStep,
@@ -33,6 +38,7 @@ from federation_core.spine.commands import (
     RetryStep,
     SkipStep,
     StartRun,
+    TimeOutRun,
 )
 from federation_core.spine.decision import Decision, Effect, Flag, PolicyMode
 from federation_core.spine.definition import (
@@ -48,6 +54,7 @@ from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
 from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
+from federation_core.spine.step_table import StepTable
 from federation_core.spine.turn import Turn
 
 __all__ = [
@@ -76,6 +83,7 @@ __all__ = [
     "birth",
     "decided",
     "doomed",
+    "fan_step",
     "fork",
     "gate_step",
     "long_life",
@@ -135,12 +143,20 @@ def step(
     )
 
 
+def fan_step(
+    step_id: str, *needs: str, concurrency: int = 2, attempts: int = 1, idempotent: bool = False
+) -> StepSpec:
+    """A step that is done for each item of a list."""
+    plain = step(step_id, *needs, attempts=attempts, idempotent=idempotent)
+    return msgspec.structs.replace(plain, foreach="input.list", concurrency=concurrency)
+
+
 def gate_step(step_id: str, *needs: str, gate: GateSpec | None = None) -> StepSpec:
     return StepSpec(id=step_id, type=StepType.GATE, needs=needs, gate=gate)
 
 
-def workflow(*steps: StepSpec) -> Workflow:
-    return Workflow(id="wf", version="1.0.0", steps=steps)
+def workflow(*steps: StepSpec, timeout_ms: int | msgspec.UnsetType = msgspec.UNSET) -> Workflow:
+    return Workflow(id="wf", version="1.0.0", steps=steps, timeout_ms=timeout_ms)
 
 
 def birth(
@@ -174,7 +190,7 @@ def fork(run: Run) -> Run:
     """A copy that goes its own way."""
     copy = Run.__new__(Run)
     for name, value in zip(Run.__slots__, _facts(run), strict=True):
-        setattr(copy, name, value.copy() if isinstance(value, (dict, list)) else value)
+        setattr(copy, name, value.copy() if isinstance(value, (dict, list, StepTable)) else value)
     return copy
 
 
@@ -233,6 +249,9 @@ class Life:
         return self.do(
             ProposeStep(step_id=step_id, step_type=kind, input_hash=input_hash, decision=decision)
         )
+
+    def fan_out(self, step_id: str, items: int) -> Turn:
+        return self.do(FanOutStep(step_id=step_id, items=items, items_hash=INPUT))
 
     def complete(self, step_id: str) -> Turn:
         return self.do(CompleteStep(step_id=step_id, output_hash=OUTPUT))
@@ -356,6 +375,10 @@ def _command(run: Run, action: Action) -> Command:
         case Ask(step_id=step_id):
             kind = run.steps[step_id].step_type
             command = ProposeStep(step_id=step_id, step_type=kind, input_hash=INPUT, decision=ALLOW)
+        case FanOut(step_id=step_id):
+            command = FanOutStep(step_id=step_id, items=3, items_hash=INPUT)
+        case TimeOut():
+            command = TimeOutRun()
         case Recover(step_id=step_id):
             command = RecoverStep(step_id=step_id)
         case ResolveDoubt(step_id=step_id):

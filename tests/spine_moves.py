@@ -32,6 +32,7 @@ from federation_core.spine.commands import (
     ExpireGate,
     FailRun,
     FailStep,
+    FanOutStep,
     ProposeStep,
     RecordRefusal,
     RecoverStep,
@@ -39,6 +40,7 @@ from federation_core.spine.commands import (
     RetryStep,
     SkipStep,
     StartRun,
+    TimeOutRun,
 )
 from federation_core.spine.decision import Decision, Flag, PolicyMode
 from federation_core.spine.definition import Workflow
@@ -87,6 +89,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Whether clients request gates of their own."""
     other_input: bool = False
     """Whether a step is put to policy again with another input."""
+    items: tuple[int, ...] = ()
+    """How many items a fan-out is told to have."""
     max_gates: int = 1
     max_asked: int = 9
     max_attempts: int = 2
@@ -108,15 +112,20 @@ def moves(world: World, run: Run) -> Iterator[Move]:
             yield Move(ChangeStatus(status=status, decision=decision), STARTER)
     yield Move(ChangeStatus(status="running", current_step="two", decision=ALLOW), STARTER)
     unknown = ("ghost",) if world.definition else ()
+    yield Move(TimeOutRun())
+    yield Move(TimeOutRun(), late=True)
     for step_id in (*world.steps, *unknown):
         yield from _step_moves(world, step_id)
+        for items in world.items:
+            yield Move(FanOutStep(step_id=step_id, items=items, items_hash=INPUT))
     for gate_id in (*run.gates, "ghost"):
         yield from _gate_moves(run, gate_id)
 
 
 def _step_moves(world: World, step_id: str) -> Iterator[Move]:
     specs = world.definition.steps if world.definition else ()
-    kind = next((s.type.value for s in specs if s.id == step_id), "ACT")
+    planned = step_id.partition("[")[0]
+    kind = next((s.type.value for s in specs if s.id == planned), "ACT")
 
     def propose(decision: Decision, subject: str) -> Move:
         return Move(

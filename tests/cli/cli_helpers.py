@@ -42,6 +42,18 @@ steps:
       quorum: 2
       input_schema: {type: object, required: [account]}
 """
+EACH = """\
+workflow: each
+version: 1.0.0
+steps:
+  - id: act
+    type: TRANSFORM
+    foreach: input.list
+    run: expression
+    value: "${1 / (item == input.bad ? 0 : 1)}"
+  - {id: after, type: TRANSFORM, run: expression, value: 1}
+"""
+
 WORKFLOWS = (PAY, ASK)
 
 FEDCORE = (sys.executable, "-m", "federation_core")

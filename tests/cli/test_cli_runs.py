@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from tests.cli.cli_helpers import PAY, Fedcore, LiveServer, gate_of, start
+from tests.cli.cli_helpers import EACH, PAY, Fedcore, LiveServer, gate_of, start
 
 from federation_core.client import Client
 
@@ -122,6 +122,22 @@ def test_without_logs_there_is_no_audit_trail(fedcore: Fedcore, client: Client) 
     assert told["logs"] == []
     assert {entry["event_type"] for entry in told["decisions"]} == {"FC-POLICY-001"}
     assert [step["step_id"] for step in told["steps"]] == ["look", "act"]
+
+
+def test_items_of_a_step_are_counted_and_shown_where_they_matter(
+    fedcore: Fedcore, client: Client
+) -> None:
+    client.register_workflow(EACH)
+    run = client.create_run("each", {"list": list(range(60)), "bad": 20}, wait=20)["run"]
+    assert run["status"] == "failed", run
+    out = fedcore.ok("runs", "show", run["run_id"])
+    _, steps, decided = out.split("\n\n")[:3]
+    shown = [line.split()[0] for line in steps.splitlines()[2:-1]]
+    assert shown == ["act", "after", "act[20]", *(f"act[{i}]" for i in range(30, 39))]
+    told = "act: 60 items: 29 completed, 1 failed, 9 pending, 21 not begun"
+    assert steps.splitlines()[-1] == told
+    assert decided.splitlines()[-1] == "act: 30 allowed"
+    assert "act[" not in decided
 
 
 def test_a_run_that_is_not_there(fedcore: Fedcore, server: LiveServer) -> None:

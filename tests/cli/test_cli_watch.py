@@ -1,5 +1,6 @@
 """`fedcore runs watch`: live, in pipes, over a connection that breaks."""
 
+import io
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 from tests.cli.cli_helpers import FEDCORE, Fedcore, gate_of, start
 
 from federation_core.cli import watching
@@ -91,6 +93,28 @@ def test_what_an_entry_makes_of_its_step(code: str, details: dict[str, str], sta
     progress = watching.Progress("run")
     progress.apply(entry(0, code, step_id="act", decision="deny", details=details))
     assert progress.steps["act"]["status"] == status
+
+
+def test_items_that_completed_are_counted_and_not_shown() -> None:
+    progress = watching.Progress("run")
+    progress.apply(entry(0, "FC-STEP-007", step_id="act", details={"items": 2}))
+    for seq, code in enumerate(("FC-STEP-001", "FC-STEP-002"), 1):
+        progress.apply(entry(seq, code, step_id="act[0]"))
+    progress.apply(entry(3, "FC-STEP-001", step_id="act[1]"))
+    assert list(progress.steps) == ["act", "act[1]"]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(progress.view())
+    assert "act 1/2" in console.export_text()
+    assert progress.steps["act"]["status"] == "running"
+    progress.apply(entry(4, "FC-STEP-002", step_id="act[1]"))
+    assert list(progress.steps) == ["act"]
+    assert progress.steps["act"]["status"] == "completed"
+
+
+def test_no_item_at_all() -> None:
+    progress = watching.Progress("run")
+    progress.apply(entry(0, "FC-STEP-007", step_id="act", details={"items": 0}))
+    assert progress.steps["act"]["status"] == "completed"
 
 
 def entry(seq: int, code: str, **more: Any) -> dict[str, Any]:

@@ -211,3 +211,26 @@ async def test_a_long_chain(tmp_path: Path, stage: Stage) -> None:
     assert stage.names == names
     assert answer.run.status == "completed"
     assert len(answer.run.receipt_chain) == 60
+
+
+async def test_a_graph_of_hundreds_of_steps(tmp_path: Path, stage: Stage) -> None:
+    """In layers of a hundred, each step of which needs two of the layer before it."""
+    value = {"type": "TRANSFORM", "run": "expression"}
+    steps = [
+        {
+            "id": f"s{layer}_{i}",
+            "needs": [f"s{layer - 1}_{(i + n) % 100}" for n in (0, 1)] if layer else [],
+            "value": f"${{steps.s{layer - 1}_{i}.output + 1}}" if layer else 1,
+            **value,
+        }
+        for layer in range(5)
+        for i in range(100)
+    ]
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, *steps, output="${steps.s4_7.output}")
+        before = fc._parts.ledger.commits
+        answer = await until(fc, run_id)
+        commits = fc._parts.ledger.commits - before
+    assert answer.run.output_payload == 5
+    assert len(answer.run.receipt_chain) == len(steps)
+    assert commits <= 15  # a layer is one append: what ended, its decisions, its starts

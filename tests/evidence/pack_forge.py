@@ -715,6 +715,19 @@ class Script:
         attempt, at = self.steps[step_id]["attempt"], self.last["at"]
         self.emit("FC-STEP-004", {"step_id": step_id, "attempt": attempt, "not_before": at})
 
+    def fan_out(self, step_id: str, items: Any, *, count: int | None = None) -> "Script":
+        """An FC-STEP-007; the items' indexes go on where those before them ended."""
+        told = len(items) if count is None else count
+        self.emit(
+            "FC-STEP-007",
+            {"step_id": step_id, "items": told, "items_hash": self.forge.keep(items)},
+        )
+        kind, first = self.steps[step_id]["type"], len(self.steps)
+        for index in range(min(told, 100)):
+            known = {"type": kind, "index": first + index, "attempt": 1}
+            self.steps[f"{step_id}[{index}]"] = known
+        return self
+
     def step(self, step_id: str, *, kind: str = "ACT") -> "Script":
         """Allowed, begun and done."""
         self.ask(step_id, kind=kind)

@@ -252,6 +252,33 @@ async def test_a_long_run_has_a_short_report(tmp_path: Path) -> None:
     assert len(report) < 6_000
 
 
+async def test_a_fan_out_is_counted_and_the_report_stays_short(tmp_path: Path) -> None:
+    step = py("f", with_={"name": "${item}"}, foreach="input.list", concurrency=50)
+    names = [f"item {n}" for n in range(200)]
+    policy = flag("odd", 'context.input.name == "item 7"')
+    async with core(tmp_path, policy) as fc:
+        run_id = await begin(fc, step, py("z"), given={"list": names})
+        [asked] = await open_gates(fc, run_id)
+        await approve(fc, asked)
+        assert (await until(fc, run_id)).run.status == "completed"
+        report = (await built(fc, run_id)).report
+    assert "| `f` | 200 | 200 | 2" in report
+    assert "200 uneventful steps are left out" in report
+    assert "| `f[7]` | `ACT` | completed |" in report
+    assert "`f[8]`" not in report
+    assert len(report) < 7_000
+
+
+async def test_a_short_fan_out_is_told_of_item_by_item(tmp_path: Path) -> None:
+    step = py("f", with_={"name": "${item}"}, foreach="input.list")
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, step, given={"list": ["a", "b"]})
+        await until(fc, run_id)
+        report = (await built(fc, run_id)).report
+    assert "⇉ step f is done for each of 2 items" in report
+    assert "| `f[1]` | `ACT` | completed |" in report
+
+
 async def test_many_runs_are_told_of_in_one_line_each(tmp_path: Path) -> None:
     names = [f"r{n:03}" for n in range(60)]
     async with bench(tmp_path) as b:

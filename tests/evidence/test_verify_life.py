@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from tests.evidence.pack_forge import FLAG, Forge, Script
 from tests.spine.test_fold_tampering import _changed, _encoded, _leaf, _others, _places, _with
-from tests.spine.test_promises_exhaustive import WORLDS, _make, _within, key
+from tests.spine.test_promises_exhaustive import FAN, HURRY, WORLDS, _make, _within, key
 from tests.spine_helpers import (
+    ALLOW,
     DENY,
     LONG,
+    OUTPUT,
     PAIR,
     STARTER,
     TENANT,
@@ -31,7 +33,13 @@ from tests.spine_moves import Move, World, moves
 
 from federation_core.errors import IntegrityError
 from federation_core.evidence import verify
-from federation_core.spine.commands import FailRun, RequestGate
+from federation_core.spine.commands import (
+    CompleteRun,
+    FailRun,
+    RequestGate,
+    SkipStep,
+    TimeOutRun,
+)
 from federation_core.spine.definition import Workflow
 from federation_core.spine.envelope import decode
 from federation_core.spine.events import RUN_EVENTS
@@ -205,7 +213,23 @@ def _lives() -> dict[str, tuple[Workflow | None, list[bytes]]]:
     denied = Life(PAIR).born(decision=DENY)
     late = Life(PAIR).started()
     late.propose("a", DENY)
+    fanned = Life(FAN).started()
+    fanned.fan_out("f", 2)
+    fanned.propose("f[0]")
+    fanned.fail("f[0]", retriable=True)
+    fanned.propose("f[0]")
+    fanned.complete("f[0]")
+    fanned.propose("f[1]")
+    fanned.complete("f[1]")
+    fanned.do(SkipStep(step_id="z"))
+    fanned.do(CompleteRun(output_hash=OUTPUT, decision=ALLOW))
+    slow = Life(HURRY).started()
+    slow.propose("a")
+    slow.now += 3_600_000_000
+    slow.do(TimeOutRun())
     streams = {
+        "fanned": (FAN, fanned),
+        "slow": (HURRY, slow),
         "long": (LONG, long_life()),
         "doomed": (PAIR, failing),
         "client": (None, client),

@@ -314,6 +314,8 @@ ALLOW = {"decision": "allow"}
         ("FC-STEP-003", set_to(attempt=9)),
         ("FC-STEP-004", set_to(attempt=9)),
         ("FC-STEP-006", set_to(step_id="first")),
+        ("FC-STEP-007", set_to(items=4)),
+        ("FC-STEP-007", set_to(items_hash="f" * 64)),
         ("FC-GATE-001", set_to(required_approvers=["intruder"])),
         ("FC-GATE-001", set_to(gate_id="another")),
         ("FC-GATE-002", set_to(gate_status="approved", decision="approved", reason="I say so")),

@@ -23,6 +23,7 @@ from tests.spine_helpers import (
     STARTER,
     TENANT,
     birth,
+    fan_step,
     fork,
     gate_step,
     same,
@@ -161,7 +162,9 @@ def key(run: Run) -> tuple[object, ...]:
     gates = sorted({str(_gate_key(run, gate)) for gate in run.gates.values()})
     doom = run.doomed and (run.doomed.code, run.doomed.step_id)
     phase = None if run.is_managed else run.current_step
-    return (run.status, run.held, doom, phase, *kinds, *attempts, *gates)
+    fans = [(fan.items, fan.done) for fan in run.fans.values()]
+    time = run.is_in_time(run.last_at)
+    return (run.status, run.held, doom, phase, time, *kinds, *attempts, *fans, *gates)
 
 
 def _live_gates(run: Run) -> Iterator[Gate]:
@@ -196,11 +199,24 @@ def _indexes_hold(run: Run) -> None:
         return
     satisfied = {i for i, s in run.steps.items() if s.is_satisfied}
     needs = {s.id: set(s.needs) for s in run.definition.steps}
-    assert run.unsatisfied == len(states) - len(satisfied)
+    assert run.unsatisfied == len(needs.keys() - satisfied)
     assert run.unmet == {i: len(n - satisfied) for i, n in needs.items()}
     assert set(run.ready) == {
-        i for i, s in states.items() if isinstance(s, (Pending, Flagged)) and needs[i] <= satisfied
+        i
+        for i, s in states.items()
+        if isinstance(s, (Pending, Flagged)) and needs.get(i, set()) <= satisfied
     }
+    _items_are_open(run, satisfied)
+
+
+def _items_are_open(run: Run, satisfied: set[str]) -> None:
+    """Of each fan-out, those that have completed and as many more as may be at a time."""
+    for name, fan in run.fans.items():
+        items = {i for i in run.steps if i.startswith(f"{name}[")}
+        assert fan.done == len(items & satisfied)
+        assert items == {f"{name}[{i}]" for i in range(fan.opened)}
+        assert (name in satisfied) == (fan.done == fan.items)
+    assert len({step.index for step in run.steps.values()}) == len(run.steps)
 
 
 def _goes_on(run: Run) -> None:
@@ -222,6 +238,9 @@ GATE = workflow(
     gate_step("g", "a", gate=GateSpec("Go?", approvers=("role:fin",), quorum=2, expires_s=60)),
     step("z", "g"),
 )
+FAN = workflow(fan_step("f", concurrency=1, attempts=2), step("z", "f"))
+FANS = workflow(fan_step("f", idempotent=True), fan_step("g"), step("z", "f", "g"))
+HURRY = workflow(step("a", attempts=2), step("z", "a"), timeout_ms=3_600_000)
 NO_GATE = workflow(gate_step("g"), step("z", "g"))
 
 WORLDS = (
@@ -310,6 +329,34 @@ WORLDS = (
         mode="loose",
         max_gates=2,
         at_least=205,
+    ),
+    World(
+        name="a fan-out",
+        definition=FAN,
+        steps=("f", "f[0]", "f[1]", "f[2]", "z"),
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        items=(0, 2),
+        max_asked=1,
+        at_least=640,
+    ),
+    World(
+        name="two fan-outs",
+        definition=FANS,
+        steps=("f", "f[0]", "g[0]", "g", "z"),
+        decisions=(ALLOW,),
+        items=(1,),
+        max_attempts=1,
+        max_asked=1,
+        at_least=390,
+    ),
+    World(
+        name="a timeout",
+        definition=HURRY,
+        steps=("a", "z"),
+        decisions=(ALLOW, DENY, FLAG_FIN),
+        max_attempts=1,
+        max_asked=1,
+        at_least=160,
     ),
     World(
         name="a flagged birth",

@@ -31,6 +31,7 @@ from tests.spine_helpers import (
     TENANT,
     benign,
     birth,
+    fan_step,
     fork,
     gate_step,
     same,
@@ -50,12 +51,14 @@ from federation_core.spine.commands import (
     CompleteStep,
     ExpireGate,
     FailStep,
+    FanOutStep,
     ProposeStep,
     RecoverStep,
     RequestGate,
     RetryStep,
     SkipStep,
     StartRun,
+    TimeOutRun,
 )
 from federation_core.spine.decision import Decision, PolicyMode
 from federation_core.spine.definition import GateSpec, StepSpec, Workflow
@@ -68,6 +71,7 @@ from federation_core.spine.turn import Turn
 
 PEOPLE = (APPROVER_1, APPROVER_2, OFFICER, STRANGER, STARTER)
 decisions = st.sampled_from((ALLOW,) * 8 + (FLAG_FIN, FLAG_OPS, FLAG_BOTH, DENY))
+hurries = st.sampled_from((False, False, True))
 kinds = st.sampled_from(("OBSERVE", "ACT", "ACT", "TRANSFORM", "GATE"))
 gates = st.sampled_from(
     (
@@ -92,8 +96,12 @@ def workflows(draw: st.DrawFn) -> Workflow:
             steps.append(gate_step(f"s{i}", *needs, gate=draw(gates)))
             continue
         attempts, idempotent = draw(st.integers(1, 3)), draw(st.booleans())
+        if draw(st.integers(0, 3)) == 0:
+            fan = fan_step(f"s{i}", *needs, concurrency=draw(st.integers(1, 3)), attempts=attempts)
+            steps.append(msgspec.structs.replace(fan, idempotent=idempotent))
+            continue
         steps.append(step(f"s{i}", *needs, kind=kind, attempts=attempts, idempotent=idempotent))
-    return workflow(*steps)
+    return workflow(*steps, timeout_ms=5_000_000) if draw(hurries) else workflow(*steps)
 
 
 class RunMachine(RuleBasedStateMachine):
@@ -224,6 +232,8 @@ class RunMachine(RuleBasedStateMachine):
             ProposeStep(step_id=step_id, step_type="ACT", input_hash=INPUT, decision=decision),
             CompleteStep(step_id=step_id, output_hash=OUTPUT),
             SkipStep(step_id=step_id),
+            FanOutStep(step_id=step_id, items=data.draw(st.integers(0, 3)), items_hash=INPUT),
+            TimeOutRun(),
             RecoverStep(step_id=step_id),
             RetryStep(step_id=step_id),
             ExpireGate(gate_id=f"g{data.draw(st.integers(0, 3))}"),
@@ -235,7 +245,7 @@ class RunMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "run"):
             return
-        for _ in range(20 * len(self.run.steps)):
+        for _ in range(80 * len(self.run.specs)):
             if self.run.is_ended:
                 break
             self._one_good_turn()

@@ -1,5 +1,6 @@
 """A run on a terminal, in three layers: its steps, what policy decided, and the audit trail."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,7 +8,9 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
+from .fan_outs import item_of, without_completed
 from .tables import clock, colored, facts, fixed, folded, moment, short, table
+from .text import clean
 
 __all__ = ["decisions", "gates", "header", "steps", "trail"]
 
@@ -38,8 +41,10 @@ def header(run: Json) -> Parts:
     ]
 
 
-def steps(found: Iterable[Json]) -> Parts:
-    """When each step ran, and the hashes that it answers with."""
+def steps(found: Iterable[Json], sizes: dict[str, int] | None = None) -> Parts:
+    """When each step ran, and the hashes that it answers with. `sizes` are the numbers of items of
+    the steps that fan out: these are counted, and shown where they have not completed."""
+    shown, fans = without_completed(found, sizes or {})
     columns = [
         folded("STEP"),
         fixed("TYPE"),
@@ -61,13 +66,15 @@ def steps(found: Iterable[Json]) -> Parts:
             short(step["output_hash"]),
             short(step["receipt_hash"]),
         ]
-        for step in found
+        for step in shown
     ]
-    return _section("Steps", table(columns, rows)) if rows else []
+    told = [Text(f"{clean(step_id)}: {items.text}") for step_id, items in fans.items()]
+    return [*_section("Steps", table(columns, rows)), *told] if rows else []
 
 
-def decisions(entries: Iterable[Json]) -> Parts:
-    """Every answer of policy, with the policy that gave it, its tier, and the rules it names."""
+def decisions(entries: Iterable[Json], sizes: dict[str, int] | None = None) -> Parts:
+    """Every answer of policy, with the policy that gave it, its tier, and the rules it names. Of
+    the items of a step, those that were allowed are counted."""
     columns = [
         folded("ACTION"),
         fixed("ANSWER"),
@@ -76,8 +83,17 @@ def decisions(entries: Iterable[Json]) -> Parts:
         folded("RULES"),
     ]
     rows = []
+    allowed: Counter[str] = Counter()
     for entry in entries:
         told = entry["details"]
+        parent = item_of(told.get("step_id") or "")
+        if (
+            parent in (sizes or {})
+            and told["decision"] == "allow"
+            and told["action"][:5] == "step."
+        ):
+            allowed[parent] += 1
+            continue
         about = f" {told['step_id']}" if told.get("step_id") else ""
         rows.append(
             [
@@ -88,7 +104,9 @@ def decisions(entries: Iterable[Json]) -> Parts:
                 ", ".join(told.get("rules_triggered", ())),
             ]
         )
-    return _section("Policy decisions", table(columns, rows)) if rows else []
+    counted = [Text(f"{clean(step)}: {n:,} allowed") for step, n in allowed.items()]
+    parts: Parts = [*([table(columns, rows)] if rows else []), *counted]
+    return [*_section("Policy decisions", parts[0]), *parts[1:]] if parts else []
 
 
 def gates(found: Iterable[Json]) -> Parts:

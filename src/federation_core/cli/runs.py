@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..client import Client
 from .errors import REFUSED
+from .fan_outs import item_of
 from .groups import Command, noun
 from .inputs import read_object
 from .makers import takes
@@ -127,7 +128,11 @@ def show(
     client, out = session.client, session.out
     answer = client.get_run(run_id, logs=logs, gates=True, steps=True)
     decided = list(client.all_logs(run_id, event_type="FC-POLICY-001"))
-    parts = [*header(answer["run"]), *steps(answer["steps"]), *decisions(decided)]
+    sizes = {}
+    if any(item_of(step["step_id"]) for step in answer["steps"]):
+        fanned = client.all_logs(run_id, event_type="FC-STEP-007")
+        sizes = {entry["step_id"]: entry["details"]["items"] for entry in fanned}
+    parts = [*header(answer["run"]), *steps(answer["steps"], sizes), *decisions(decided, sizes)]
     parts += gates(answer["gates"])
     if logs:
         parts += trail(answer["logs"], wide=out.is_wide)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client import Client, ServerUnreachable
+from .fan_outs import item_of
 from .output import Output
 from .tables import clock, colored, fixed, folded, table
 from .text import clean
@@ -25,6 +26,7 @@ _STEP_STATUS = {
     "FC-STEP-004": "retrying",
     "FC-STEP-005": "in_doubt",
     "FC-STEP-006": "skipped",
+    "FC-STEP-007": "running",
     "FC-GATE-001": "waiting",
 }
 _RUN_CODES = frozenset({"FC-RUN-001", "FC-RUN-002", "FC-RUN-003"})
@@ -65,8 +67,21 @@ class Progress:
         elif code in _STEP_STATUS:
             step["status"] = _STEP_STATUS[code]
             step["ms"] = entry["duration_ms"]
-        if code == "FC-STEP-001":
+        if code in ("FC-STEP-001", "FC-STEP-007"):
             step["started"] = clock(entry["timestamp"])
+        if code == "FC-STEP-007":
+            step |= {"items": entry["details"]["items"], "done": 0}
+            self._gathered(step)
+        parent = self.steps.get(item_of(step_id) or "", {})
+        if "items" in parent and step["status"] == "completed":
+            del self.steps[step_id]
+            parent["done"] += 1
+            self._gathered(parent)
+
+    def _gathered(self, step: Json) -> None:
+        """Completed items are counted, and not shown any more."""
+        if step["done"] == step["items"]:
+            step["status"] = "completed"
 
     def view(self) -> RenderableType:
         """The steps as a table, and the last things that happened."""
@@ -79,10 +94,14 @@ class Progress:
     def _table(self) -> Table:
         columns = [folded("STEP"), fixed("STATUS"), fixed("POLICY"), fixed("STARTED")]
         rows = [
-            [step_id, colored(s["status"]), colored(s["decision"]), s["started"], s["ms"]]
+            [_name(step_id, s), colored(s["status"]), colored(s["decision"]), s["started"], s["ms"]]
             for step_id, s in self.steps.items()
         ]
         return table([*columns, fixed("MS", right=True)], rows)
+
+
+def _name(step_id: str, step: Json) -> str:
+    return f"{step_id} {step['done']:,}/{step['items']:,}" if "items" in step else step_id
 
 
 def watch(client: Client, run_id: str, out: Output) -> str:

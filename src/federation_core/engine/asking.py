@@ -3,21 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import FederationError
+from ..errors import TooLarge
 from ..spine.actor import Actor
 from ..spine.decision import Decision, PolicyMode
 from ..spine.run import Run
 from ..spine.steps import Completed
+from .compiled import Reads
+from .gathering import gathered, item_names
 from .governor import Governor, stricter
-from .live import LiveRun
+from .live import LiveRun, ValueMissing
 
 __all__ = ["ValueMissing", "ask", "needed", "run_context", "scope"]
-
-
-class ValueMissing(FederationError):
-    """A payload that is needed now was erased."""
-
-    code = "value_missing"
 
 
 def _output_hash(run: Run, step_id: str) -> str | None:
@@ -40,14 +36,27 @@ async def needed(live: LiveRun, digest: str | None) -> Any:
     return _value(live, digest)
 
 
-async def scope(live: LiveRun, references: Iterable[str]) -> dict[str, Any]:
-    """The names that expressions know; of `steps` only `references`. Raises `ValueMissing`."""
+async def _outputs(live: LiveRun, step_ids: Iterable[str]) -> dict[str, Any]:
+    """The outputs of these steps, None where there is none. Raises `ValueMissing`, `TooLarge`."""
+    found: dict[str, Any] = {}
+    hashes = {step_id: _output_hash(live.run, step_id) for step_id in step_ids}
+    await live.load(hashes.values())
+    for step_id, digest in hashes.items():
+        found[step_id] = _value(live, digest) if digest else await gathered(live, step_id)
+    return found
+
+
+async def scope(live: LiveRun, reads: Reads, step_id: str | None = None) -> dict[str, Any]:
+    """The names that expressions know, as far as they look at them. Where `step_id` is an item of a
+    fan-out, also its own. Raises `ValueMissing`, `TooLarge`."""
     run = live.run
-    outputs = {step_id: _output_hash(run, step_id) for step_id in references}
-    await live.load([run.input_hash, run.metadata_hash, *outputs.values()])
-    return {
-        "input": _value(live, run.input_hash),
-        "metadata": _value(live, run.metadata_hash),
+    outputs = await _outputs(live, reads.steps)
+    payloads = {"input": run.input_hash, "metadata": run.metadata_hash}
+    payloads = {name: digest for name, digest in payloads.items() if name in reads.names}
+    await live.load(payloads.values())
+    own = await item_names(live, step_id) if step_id else {}
+    return own | {
+        **{name: _value(live, digest) for name, digest in payloads.items()},
         "tags": list(run.tags),
         "run": {
             "id": run.run_id,
@@ -58,10 +67,10 @@ async def scope(live: LiveRun, references: Iterable[str]) -> dict[str, Any]:
         },
         "steps": {
             step_id: {
-                "output": _value(live, digest),
+                "output": output,
                 "status": run.steps[step_id].state.status if step_id in run.steps else "pending",
             }
-            for step_id, digest in outputs.items()
+            for step_id, output in outputs.items()
         },
     }
 
@@ -79,10 +88,10 @@ async def run_context(governor: Governor, live: LiveRun, now: int) -> dict[str, 
         "run_input": run.input_hash if governor.sees(run, "run_input") else None,
         "metadata": run.metadata_hash if governor.sees(run, "metadata") else None,
     }
-    outputs = {s: _output_hash(run, s) for s in governor.outputs_seen(run)}
-    await live.load([*seen.values(), *outputs.values()])
+    outputs = await _outputs(live, filter(run.has_output, governor.outputs_seen(run)))
+    await live.load(seen.values())
     context.update({name: _value(live, digest) for name, digest in seen.items() if digest})
-    context["outputs"] = {s: _value(live, digest) for s, digest in outputs.items() if digest}
+    context["outputs"] = outputs
     return context
 
 
@@ -98,22 +107,25 @@ async def ask(
     mode: PolicyMode | None = None,
 ) -> Decision:
     """Put `action` on this run, or on its `step` (id, type, attempt), to policy, in the run's mode
-    or the stricter `mode` that the caller asks for. Where a value that policy looks at was erased,
-    the answer is deny."""
+    or the stricter `mode` that the caller asks for. An item is put to policy as the step that it is
+    an item of. Where a value that policy looks at was erased, or is too large, the answer is deny.
+    """
     run = live.run
     try:
         context = await run_context(governor, live, now)
-    except ValueMissing as e:
+    except (ValueMissing, TooLarge) as e:
         return governor.unasked(run.tenant, e.detail)
     context["input"] = step_input if step_input is not None else {}
+    step_id = run.planned_id(step[0]) if step else None
     if step is not None:
-        context["step_id"], context["step_type"], context["attempt"] = step
+        context["step_id"] = step_id
+        context["step_type"], context["attempt"] = step[1:]
     return governor.decide(
         actor,
         run.tenant,
         action,
         mode=stricter(run.policy_mode, mode),
         workflow_id=run.workflow_id,
-        step_id=step[0] if step else None,
+        step_id=step_id,
         context=context,
     )

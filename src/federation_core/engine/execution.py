@@ -30,9 +30,11 @@ class Job(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, run: Run, permit: Permit, step_input: Any, scope: dict[str, Any]) -> "Job":
+        spec = run.spec_of(permit.step_id)
+        assert spec is not None
         return cls(
             permit=permit,
-            spec=run.specs[permit.step_id],
+            spec=spec,
             input=step_input,
             scope=scope,
             run_id=run.run_id,

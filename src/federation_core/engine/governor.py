@@ -74,8 +74,9 @@ class Governor:
         """The steps whose outputs policy looks at, of those that the run has."""
         seen: dict[str, None] = {}
         for bundle in self._asked(run.tenant, run.policy_mode):
-            names = run.steps if bundle.outputs_seen is None else bundle.outputs_seen
-            seen.update((name, None) for name in names if name in run.steps)
+            every = run.specs or run.steps  # of a fan-out the step, not each of its items
+            names = every if bundle.outputs_seen is None else bundle.outputs_seen
+            seen.update((name, None) for name in names if name in every)
         return list(seen)
 
     def decide(

@@ -11,9 +11,11 @@ from ..spine.actions import (
     AskRun,
     CloseGateStep,
     Expire,
+    FanOut,
     Finish,
     Recover,
     ResolveDoubt,
+    TimeOut,
     next_actions,
 )
 from ..spine.actor import SYSTEM, Actor
@@ -23,13 +25,16 @@ from ..spine.commands import (
     ExpireGate,
     FailRun,
     FailStep,
+    FanOutStep,
     ProposeStep,
     RecoverStep,
     RetryStep,
     SkipStep,
     StartRun,
+    TimeOutRun,
 )
 from ..spine.decision import Decision
+from ..spine.definition import StepSpec
 from ..spine.events import StepError
 from ..spine.expressions import ExpressionError
 from ..spine.handle import handle
@@ -37,7 +42,7 @@ from ..spine.run import Run
 from ..spine.steps import Running
 from ..spine.turn import Turn
 from .asking import ValueMissing, ask, needed, scope
-from .compiled import CompiledWorkflow
+from .compiled import CompiledStep, CompiledWorkflow
 from .execution import Job, Outcome
 from .governor import Governor
 from .live import LiveRun
@@ -98,7 +103,7 @@ class Progress:
             for action in following.actions:
                 await self._take(action)
                 # What the spine made itself (a gate step's output) is there to be looked at.
-                self.live.values.update(self.turn.values)
+                self.live.values.take(self.turn.values)
         for permit in self.turn.permits:
             step_input, seen = self._inputs[permit.step_id]
             self.jobs[permit.step_id] = Job.of(self.run, permit, step_input, seen)
@@ -117,13 +122,18 @@ class Progress:
             )
 
     def _seal_output(self, step_id: str, value: Any) -> str:
-        sensitive = self.run.specs[step_id].sensitive
+        sensitive = self._spec(step_id).sensitive
         return self._keep(seal_payload(value, sensitive=sensitive), value)
 
     def _keep(self, payload: Payload, value: Any) -> str:
         self.payloads.append(payload)
-        self.live.values[payload.hash] = value
+        self.live.values.put(payload.hash, value, len(payload.value))
         return payload.hash
+
+    def _spec(self, step_id: str) -> StepSpec:
+        spec = self.run.spec_of(step_id)
+        assert spec is not None
+        return spec
 
     async def _take(self, action: Action) -> None:
         """An action that an earlier one of the same turn has overtaken is left."""
@@ -132,8 +142,12 @@ class Progress:
         match action:
             case Ask():
                 await self._ask_step(action)
+            case FanOut(step_id):
+                await self._fan_out(step_id)
             case AskRun():
                 await self._start()
+            case TimeOut():
+                handle(self.turn, TimeOutRun())
             case Finish():
                 await self._finish()
             case Recover(step_id):
@@ -155,11 +169,38 @@ class Progress:
             return
         handle(self.turn, command)
 
-    async def _proposal(self, step_id: str) -> ProposeStep | SkipStep:
-        step, spec = self.run.steps[step_id], self.run.specs[step_id]
+    async def _fan_out(self, step_id: str) -> None:
+        run = self.run
+        if run.status != "running" or run.doomed is not None or step_id in run.fans:
+            return
+        try:
+            command = await self._spread(step_id)
+        except _UNFIT as e:
+            self._fail(e.error_code, f"step {step_id} has no list of items: {e.detail}")
+            return
+        handle(self.turn, command)
+
+    async def _spread(self, step_id: str) -> FanOutStep | SkipStep:
         compiled = self._workflow.steps[step_id]
-        seen = await scope(self.live, compiled.references)
+        seen = await scope(self.live, compiled.reads_first)
         if compiled.condition is not None and not compiled.condition.evaluate(seen):
+            return SkipStep(step_id=step_id)
+        assert compiled.listing is not None
+        items = compiled.listing.evaluate(seen)
+        payload = seal_payload(items, sensitive=self._spec(step_id).sensitive)
+        self.payloads.append(payload)
+        self.live.keep_items(payload)
+        return FanOutStep(step_id=step_id, items=len(items), items_hash=payload.hash)
+
+    def _compiled_step(self, step_id: str) -> CompiledStep:
+        return self._workflow.steps[self.run.planned_id(step_id)]
+
+    async def _proposal(self, step_id: str) -> ProposeStep | SkipStep:
+        step, spec = self.run.steps[step_id], self._spec(step_id)
+        compiled = self._compiled_step(step_id)
+        seen = await scope(self.live, compiled.reads, step_id)
+        condition = None if spec.fans_out else compiled.condition
+        if condition is not None and not condition.evaluate(seen):
             return SkipStep(step_id=step_id)
         value = compiled.input.evaluate(seen)
         salt = await self.live.salt_of(step.input_hash) if spec.sensitive else None
@@ -197,7 +238,7 @@ class Progress:
             return
         template = self._workflow.output
         try:
-            output = template.evaluate(await scope(self.live, template.references))
+            output = template.evaluate(await scope(self.live, self._workflow.output_reads))
             digest = self._keep(await self._seal_run_output(output), output)
             decision = await self._ask_run("run.complete")
         except _UNFIT as e:
@@ -230,12 +271,13 @@ class Progress:
     async def _recover(self, step_id: str) -> None:
         state = self.run.steps[step_id].state
         assert isinstance(state, Running)
-        if self.run.specs[step_id].idempotent and self.run.doomed is None:
+        if self._spec(step_id).idempotent and self.run.doomed is None:
             try:
                 value = await needed(self.live, state.permit.input_hash)
-                seen = await scope(self.live, self._workflow.steps[step_id].references)
-            except ValueMissing as e:
-                lost = StepError(type="InputErased", message=e.detail)
+                seen = await scope(self.live, self._compiled_step(step_id).reads, step_id)
+            except (ValueMissing, TooLarge) as e:
+                kind = "InputErased" if isinstance(e, ValueMissing) else "TooLarge"
+                lost = StepError(type=kind, message=e.detail)
                 handle(self.turn, FailStep(step_id=step_id, error=lost))
                 return
             self._inputs[step_id] = (value, seen)

@@ -119,6 +119,7 @@ class _Audit:
         self._erased: dict[str, set[str]] = {}
         self._marks: dict[int, SignedCheckpoint] = {}
         self._held = self._payloads = 0
+        self._lists: dict[tuple[str, str], int] = {}
         self._newest: SignedCheckpoint | None = None
         self._unlike: IntegrityError | None = None
         """The first checkpoint that is not over these events: told unless a stream says more
@@ -293,6 +294,8 @@ class _Audit:
         stored = set(queries.payload_hashes(self._c, stream))
         if lost := set(life.references) - stored:
             self._missing[stream] = lost
+        for digest, items in life.lists.items():
+            self._lists[stream, digest] = items
         for policy in life.policies:
             if policy != ZERO_HASH:
                 self._objects.setdefault(policy, stream)
@@ -390,6 +393,10 @@ class _Audit:
             if _payload_hash(row) != row.hash:
                 text = f"The payload {row.hash} was changed."
                 raise _wrong("PAYLOAD_MISMATCH", text, stream=row.stream)
+            items = self._lists.get((row.stream, row.hash))
+            if items is not None and _length(row) != items:
+                text = f"The payload {row.hash} is no list of {items} items, which a step has."
+                raise _wrong("PAYLOAD_MISMATCH", text, stream=row.stream)
             if row.hash in self._erased.get(row.stream, ()):
                 text = f"The payload {row.hash} is there; the log says that it was erased."
                 raise _wrong("PAYLOAD_MISMATCH", text, stream=row.stream)
@@ -461,6 +468,14 @@ def _payload_hash(row: Any) -> str | None:
         return sha256(value) if row.salt is None else salted_hash(value, bytes.fromhex(row.salt))
     except (ValueError, TypeError):  # a salt that is none
         return None
+
+
+def _length(row: Any) -> int | None:
+    try:
+        value = json.loads(_bytes(row.value))
+    except (ValueError, RecursionError):
+        return None
+    return len(value) if isinstance(value, list) else None
 
 
 def _wrong(kind: str, why: str, **place: Any) -> IntegrityError:

@@ -48,6 +48,7 @@ _NAMED: dict[type, tuple[tuple[str, _Name], ...]] = {
     e.StepStarted: (("input_hash", _step("input")),),
     e.StepCompleted: (("output_hash", _step("output")),),
     e.StepFailed: (("error_hash", _step("error")),),
+    e.StepFannedOut: (("items_hash", _step("items")),),
     e.GateRequested: (
         ("input_schema_hash", _gate("form of gate")),
         ("subject_hash", _gate("what is asked about at gate")),

@@ -86,11 +86,12 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _steps(story: RunStory) -> Iterator[str]:
-    if not story.steps_seen:
+    if not story.steps_seen and not story.fans:
         yield "No step was begun."
         yield ""
         return
     left_out = sum(story.dropped.values())
+    yield from _fan_outs(story)
     if story.steps_seen > SHORT_RUN:
         yield "Listed is what was out of the ordinary."
         yield ""
@@ -106,6 +107,27 @@ def _steps(story: RunStory) -> Iterator[str]:
         if story.eventful_dropped:
             yield f"{story.eventful_dropped:,} further steps are left out for their number."
         yield ""
+
+
+def _fan_outs(story: RunStory) -> Iterator[str]:
+    if not story.fans:
+        return
+    yield "These steps were done once for each item of a list. Each item is a step of its own, and"
+    yield "named with its place in the list, counted from 0, such as `act[0]`."
+    yield ""
+    yield from table(
+        ("step", "items", "completed", "began (UTC)", "last item completed (UTC)"),
+        (
+            (
+                quoted(fan.step_id, 60),
+                f"{fan.items:,}",
+                f"{fan.completed:,}",
+                moment(fan.began),
+                moment(fan.last),
+            )
+            for fan in story.fans.values()
+        ),
+    )
 
 
 def _row(step: StepStory) -> tuple[object, ...]:

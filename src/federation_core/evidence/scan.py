@@ -25,6 +25,7 @@ PAYLOAD_FIELDS = (
     "error_hash",
     "input_schema_hash",
     "subject_hash",
+    "items_hash",
 )
 """Where the data of a run's event names a payload."""
 
@@ -42,6 +43,7 @@ class _Data(msgspec.Struct):
     error_hash: str | None = None
     input_schema_hash: str | None = None
     subject_hash: str | None = None
+    items_hash: str | None = None
     policy_hash: str | None = None
     tightened: _Tightened | None = None
     receipt_hash: str | None = None

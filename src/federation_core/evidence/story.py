@@ -16,6 +16,7 @@ __all__ = [
     "SHORT_RUN",
     "WAITING",
     "AnswerStory",
+    "FanStory",
     "GateStory",
     "PolicyUse",
     "RefusalStory",
@@ -59,6 +60,16 @@ class StepStory(msgspec.Struct):
         """Something was not as a reader expects who is told how many steps completed."""
         smooth = self.status == "completed" and self.attempts == 1 and self.effects == ("allow",)
         return not smooth or self.doubted or bool(self.approved_by)
+
+
+class FanStory(msgspec.Struct):
+    """A step that is done for each item of a list, and how many of them completed."""
+
+    step_id: str
+    items: int
+    began: str
+    completed: int = 0
+    last: str | None = None
 
 
 class AnswerStory(msgspec.Struct, frozen=True):
@@ -108,6 +119,7 @@ class RunStory(msgspec.Struct):
     status: str = "pending"
     events: int = 0
     steps_seen: int = 0
+    fans: dict[str, FanStory] = {}
     listed: dict[str, StepStory] = {}
     dropped: Counter[str] = msgspec.field(default_factory=Counter)
     eventful_dropped: int = 0

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..spine import events as e
+from ..spine.items import item_place
 from .places import places
 from .retelling import Told
 from .story import (
@@ -13,6 +14,7 @@ from .story import (
     SHORT_RUN,
     WAITING,
     AnswerStory,
+    FanStory,
     GateStory,
     PolicyUse,
     RefusalStory,
@@ -121,6 +123,14 @@ def _completed(story: RunStory, event: Told, data: e.StepCompleted) -> None:
     step.status, step.ended, step.took_ms = "completed", event.at, data.duration_ms
     step.attempts, step.error = data.attempt, None
     _finished(story, step)
+    place = item_place(data.step_id)
+    fan = story.fans.get(place[0]) if place else None
+    if fan is not None:
+        fan.completed, fan.last = fan.completed + 1, event.at
+
+
+def _fanned_out(story: RunStory, event: Told, data: e.StepFannedOut) -> None:
+    story.fans[data.step_id] = FanStory(data.step_id, data.items, event.at)
 
 
 def _failed(story: RunStory, event: Told, data: e.StepFailed) -> None:
@@ -210,6 +220,7 @@ _HANDLERS: dict[type, Callable[[RunStory, Told, Any], None]] = {
     e.StepFailed: _failed,
     e.StepInDoubt: _in_doubt,
     e.StepSkipped: _skipped,
+    e.StepFannedOut: _fanned_out,
     e.GateRequested: _asked,
     e.GateResolved: _answered,
     e.GateResumed: _answered,

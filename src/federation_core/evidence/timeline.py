@@ -103,6 +103,9 @@ _DRAWN: dict[type, Callable[[Told, Any], str | None]] = {
     e.StepRetryScheduled: _simple("… step {step} will be tried again"),
     e.StepInDoubt: _simple("? step {step} was cut off: nobody saw how it ended"),
     e.StepSkipped: _simple("– step {step} is skipped"),
+    e.StepFannedOut: lambda _, d: (
+        f"⇉ step {_name(d.step_id)} is done for each of {d.items:,} items"
+    ),
     e.GateRequested: _asked,
     e.GateResolved: _answered,
     e.GateResumed: _answered,

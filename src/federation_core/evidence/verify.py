@@ -191,10 +191,11 @@ def _is_instant(text: Any) -> bool:
     return True
 
 
-def _later(instant: str, seconds: int) -> str:
+def _later(instant: str, seconds: int, ms: int = 0) -> str:
     """What lies beyond the year 9999 is its last microsecond."""
     try:
-        moment = datetime.fromisoformat(instant[:26]) + timedelta(seconds=seconds)
+        later = timedelta(seconds=seconds, milliseconds=ms)
+        moment = datetime.fromisoformat(instant[:26]) + later
     except OverflowError:
         moment = datetime.max  # noqa: DTZ901 - a text is made of it, in UTC as all of them
     return moment.isoformat(timespec="microseconds") + "Z"
@@ -870,6 +871,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
     "FC-STEP-004": {"step_id": str, "attempt": int, "not_before": _is_instant},
     "FC-STEP-005": {"step_id": str, "attempt": int},
     "FC-STEP-006": {"step_id": str, "reason": str},
+    "FC-STEP-007": {"step_id": str, "items": int, "items_hash": _is_hash},
     "FC-GATE-001": {
         "gate_id": str,
         "step_id?": str,
@@ -966,11 +968,14 @@ def _illegal(why: str) -> Refusal:
 # --- The workflow, as far as a life is held against it -------------------------------------------
 
 _STEP_TYPES = frozenset({"OBSERVE", "DECIDE", "GATE", "ACT", "TRANSFORM"})
+_MAX_CONCURRENCY = 1_000
+_MAX_ITEMS = 100_000
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """One step of a definition. `gate` is None, or approvers, quorum and expiry in seconds."""
+    """One step of a definition. `gate` is None, or approvers, quorum and expiry in seconds;
+    `concurrency` is how many items it has at a time, 0 where it does not fan out."""
 
     step_id: str
     step_type: str
@@ -979,6 +984,7 @@ class _Spec:
     max_attempts: int
     is_idempotent: bool
     is_sensitive: bool
+    concurrency: int
     gate: tuple[list[str], int, int | None] | None
 
 
@@ -998,6 +1004,7 @@ def _spec(step: Any) -> _Spec:
         raise _illegal("a step of the definition is no object")
     needs, gate, retry = step.get("needs", []), step.get("gate"), step.get("retry", {})
     attempts = retry.get("max_attempts", 1) if type(retry) is dict else None
+    concurrency = step.get("concurrency", 0)
     flags = (step.get("idempotent", False), step.get("sensitive", False))
     lawful = (
         type(step.get("id")) is str
@@ -1007,6 +1014,8 @@ def _spec(step: Any) -> _Spec:
         and type(attempts) is int
         and all(type(flag) is bool for flag in flags)
         and (gate is None or _is_gate(gate))
+        and type(concurrency) is int
+        and _is_fan_out(step, concurrency)
     )
     if not lawful:
         raise _illegal("a step of the definition is not one")
@@ -1018,10 +1027,19 @@ def _spec(step: Any) -> _Spec:
         max_attempts=int(attempts or 1),
         is_idempotent=flags[0],
         is_sensitive=flags[1],
+        concurrency=concurrency,
         gate=None
         if gate is None
         else (gate.get("approvers", []), gate.get("quorum", 1), gate.get("expires_s")),
     )
+
+
+def _is_fan_out(step: Json, concurrency: int) -> bool:
+    """Whether the step says both what it is done for and how many at a time, or neither."""
+    if "foreach" not in step:
+        return "concurrency" not in step
+    is_work = step["type"] != "GATE" and step.get("gate") is None
+    return is_work and type(step["foreach"]) is str and 1 <= concurrency <= _MAX_CONCURRENCY
 
 
 def _is_gate(gate: Any) -> bool:
@@ -1051,12 +1069,15 @@ _PAYLOADS = (
     "error_hash",
     "input_schema_hash",
     "subject_hash",
+    "items_hash",
 )
+_ITEM = re.compile(r"([^\[\]]+)\[(0|[1-9][0-9]{0,5})\]")
 
 
 class _Step:
-    """`state`: pending, flagged, permitted, running, waiting (at its own gate), in_doubt,
-    completed, failed, denied or skipped. `input` and `decision` are what was allowed."""
+    """`state`: pending, flagged, permitted, running, waiting (at its own gate), in_doubt, fanned
+    (its items are under way), completed, failed, denied or skipped. `input` and `decision` are what
+    was allowed."""
 
     __slots__ = (
         "attempt",
@@ -1079,6 +1100,19 @@ class _Step:
     @property
     def is_satisfied(self) -> bool:
         return self.state in ("completed", "skipped")
+
+
+class _Fan:
+    """The items of a step. They are opened in their order, `concurrency` at first, and one more
+    with each that completes; `attempts` are those of completed ones where they are not 1."""
+
+    __slots__ = ("attempts", "completed", "concurrency", "done", "first_index", "items", "opened")
+
+    def __init__(self, items: int, first_index: int, concurrency: int) -> None:
+        self.items, self.first_index, self.concurrency = items, first_index, concurrency
+        self.opened = self.done = 0
+        self.completed = bytearray(items)
+        self.attempts: dict[int, int] = {}
 
 
 class _Gate:
@@ -1126,8 +1160,9 @@ class Life:
     executes. The events are those of one stream in order, as `parse_event` gives them: `Chain`
     watches over that, and this over what they tell.
 
-    `references` has every payload hash of the run, and whether it is of a sensitive step;
-    `policies` every bundle hash, `decisions` and `approvals` count.
+    `references` has every payload hash of the run, and whether it is of a sensitive step; `lists`
+    of those that a step fans out over, how many items they must have; `policies` every bundle hash,
+    `decisions` and `approvals` count.
     """
 
     def __init__(self, definition: Json | None) -> None:
@@ -1143,6 +1178,10 @@ class Life:
         self._receipts: list[str] = []
         self._receipt: Json | None = None
         self._steps: dict[str, _Step] = {}
+        self._fans: dict[str, _Fan] = {}
+        self._next_index = 0
+        self._timeout_ms: int | None = None
+        self._deadline: str | None = None
         self._gates: dict[str, _Gate] = {}
         self._open = 0
         self._in_flight = 0
@@ -1159,6 +1198,7 @@ class Life:
         self.run_id = ""
         self.policies: dict[str, None] = {}
         self.references: dict[str, bool] = {}
+        self.lists: dict[str, int] = {}
         self.decisions = {"allow": 0, "deny": 0, "flag": 0}
         self.approvals = 0
 
@@ -1216,7 +1256,7 @@ class Life:
                 return False
         elif not code.startswith("FC-STEP"):
             return False
-        spec = self._specs.get(data.get("step_id", ""))
+        spec = self._spec_of(data.get("step_id", ""))
         return spec is not None and spec.is_sensitive
 
     def _need_allow(self, event: Json, action: str, gate_id: str | None = None) -> None:
@@ -1249,7 +1289,8 @@ class Life:
             self._unmet[spec.step_id] = len(spec.needs)
             for need in spec.needs:
                 self._dependants.setdefault(need, []).append(spec.step_id)
-        self._unsatisfied = len(self._specs)
+        self._unsatisfied = self._next_index = len(self._specs)
+        self._timeout_ms = _timeout_of(definition)
         self._is_sensitive = any(spec.is_sensitive for spec in self._specs.values())
 
     @property
@@ -1268,6 +1309,12 @@ class Life:
             raise _illegal("no gate is pending")
         self._held = bool(data.get("hold"))
         self.status = new
+        if old == "pending" and self._timeout_ms is not None:
+            self._deadline = _later(event["at"], 0, self._timeout_ms)
+
+    def _is_late(self, event: Json) -> bool:
+        """Whether the run is past its timeout, so that nothing of it is begun any more."""
+        return self._deadline is not None and bool(event["at"] >= self._deadline)
 
     def _resumed(self, event: Json, old: str) -> None:
         if self._open:
@@ -1301,6 +1348,8 @@ class Life:
             raise _illegal("only a running run completes, at no gate and with nothing denied")
         if self._unsatisfied:
             raise _illegal("steps have not ended")
+        if self._is_late(event):
+            raise _illegal("the run is past its timeout")
         self._need_allow(event, "run.complete")
 
     def _may_leave(self, event: Json, data: Json) -> bool:
@@ -1310,6 +1359,8 @@ class Life:
         if _LEAVING.get(allowed) == new and by == event["actor"]:
             return True
         of_itself = self._doom is not None or (self._is_managed and "error_code" in data)
+        if self._is_managed and data.get("error_code") == "run_timeout":
+            of_itself = self._is_late(event)
         return new == "failed" and of_itself
 
     def _workflow_receipt(self, outcome: str) -> Json:
@@ -1346,6 +1397,8 @@ class Life:
         if action.startswith("step."):
             if step_id is None or "gate_id" in data:
                 raise _illegal("a decision about a step names it, and no gate")
+            if self._is_late(event):
+                raise _illegal("the run is past its timeout")
             self._step_decided(data, step_id, event_hash)
         elif effect == "allow":
             self._cleared = (event_hash, action, data.get("gate_id"), event["actor"])
@@ -1403,7 +1456,9 @@ class Life:
     def _step_decided(self, data: Json, step_id: str, event_hash: str) -> None:
         if self.status != "running" or self._doom:
             raise _illegal(f"the run is {'failing' if self._doom else self.status}")
-        step = self._steps.get(step_id)
+        if step_id in self._specs and self._specs[step_id].concurrency:
+            raise _illegal("its items are decided about, and not the step")
+        step = self._find(step_id)
         if step is None:
             if self._is_managed:
                 raise _illegal("the workflow has no such step")
@@ -1427,13 +1482,77 @@ class Life:
         satisfied = step.is_satisfied
         step.state = state
         if step.is_satisfied and not satisfied and self._is_managed:
+            self._ended_well(step)
+
+    def _ended_well(self, step: _Step) -> None:
+        """What waits for it may go on; where it is an item, another one is opened."""
+        place = self._item(step.step_id)
+        if place is None:
             self._unsatisfied -= 1
             for dependant in self._dependants.get(step.step_id, ()):
                 self._unmet[dependant] -= 1
+            return
+        parent, index = place
+        fan = self._fans[parent]
+        fan.done += 1
+        fan.completed[index] = True
+        if step.attempt != 1:
+            fan.attempts[index] = step.attempt
+        del self._steps[step.step_id]
+        self._open_items(self._steps[parent], fan)
+
+    def _item(self, step_id: str) -> tuple[str, int] | None:
+        """The step that has fanned out and the index that the id of an item names."""
+        match = _ITEM.fullmatch(step_id) if self._fans else None
+        return (match[1], int(match[2])) if match and match[1] in self._fans else None
+
+    def _spec_of(self, step_id: str) -> _Spec | None:
+        place = self._item(step_id)
+        return self._specs.get(place[0] if place else step_id)
+
+    def _find(self, step_id: str) -> _Step | None:
+        """The step of this id. Of a completed item only what may still be asked is known."""
+        step = self._steps.get(step_id)
+        place = self._item(step_id) if step is None else None
+        if place is None:
+            return step
+        fan, index = self._fans[place[0]], place[1]
+        if index >= fan.items or not fan.completed[index]:
+            return None
+        step = _Step(step_id, self._steps[place[0]].step_type, fan.first_index + index)
+        step.state, step.attempt = "completed", fan.attempts.get(index, 1)
+        return step
+
+    def _fanned_out(self, event: Json, data: Json, _hash: str) -> None:
+        step, items = self._known(data, "pending"), data["items"]
+        spec = self._specs.get(step.step_id)
+        if spec is None or not spec.concurrency:
+            raise _illegal("the workflow does not let this step fan out")
+        if self.status != "running" or self._doom or self._unmet.get(step.step_id):
+            raise _illegal("the run does not go on, or steps that it needs have not ended")
+        if self._is_late(event):
+            raise _illegal("the run is past its timeout")
+        if not 0 <= items <= _MAX_ITEMS:
+            raise _illegal(f"a step fans out over at most {_MAX_ITEMS} items")
+        if self.lists.setdefault(data["items_hash"], items) != items:
+            raise _illegal("the same list had another number of items before")
+        fan = self._fans[step.step_id] = _Fan(items, self._next_index, spec.concurrency)
+        self._next_index += items
+        self._put(step, "fanned")
+        self._open_items(step, fan)
+
+    def _open_items(self, step: _Step, fan: _Fan) -> None:
+        """The items that may be put to policy from now on; with the last, the step has ended."""
+        for index in range(fan.opened, min(fan.items, fan.done + fan.concurrency)):
+            step_id = f"{step.step_id}[{index}]"
+            self._steps[step_id] = _Step(step_id, step.step_type, fan.first_index + index)
+            fan.opened += 1
+        if fan.done == fan.items:
+            self._put(step, "completed")
 
     def _known(self, data: Json, *states: str) -> _Step:
         """The step of an event about it, which must be in one of `states`, at that attempt."""
-        step = self._steps.get(data["step_id"])
+        step = self._find(data["step_id"])
         if step is None:
             raise _illegal("there is no such step")
         if step.state not in states:
@@ -1444,13 +1563,14 @@ class Life:
 
     def _started(self, event: Json, data: Json, _hash: str) -> None:
         step_id = data["step_id"]
-        step, again = self._steps.get(step_id), data.get("again", False)
+        step, again = self._find(step_id), data.get("again", False)
+        spec = self._spec_of(step_id)
         if self._doom:
             raise Refusal("STEP_WITHOUT_ALLOW", "something was denied or refused before")
         if step is None or step.state != ("running" if again else "permitted"):
             state = "unknown" if step is None else step.state
             raise Refusal("STEP_WITHOUT_ALLOW", f"no decision allows it: the step is {state}")
-        if again and not (step_id in self._specs and self._specs[step_id].is_idempotent):
+        if again and not (spec is not None and spec.is_idempotent):
             raise Refusal("STEP_WITHOUT_ALLOW", "its decision was used, and it is not idempotent")
         told = (data["step_type"], data["attempt"], data["input_hash"], data["decision_hash"])
         if told != (step.step_type, step.attempt, step.input, step.decision):
@@ -1458,6 +1578,8 @@ class Life:
             raise Refusal("STEP_WITHOUT_ALLOW", text)
         if not again and self.status != "running":
             raise _illegal(f"the run is {self.status}")
+        if self._is_late(event):
+            raise _illegal("the run is past its timeout")
         key = f"{self.run_id}:{step_id}:{step.attempt}"
         if (data["step_index"], data["idempotency_key"]) != (step.index, key):
             raise _illegal("it is another step's index or key")
@@ -1467,7 +1589,7 @@ class Life:
 
     def _done(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running", "waiting", "in_doubt")
-        spec = self._specs.get(step.step_id)
+        spec = self._spec_of(step.step_id)
         if step.state == "running" and spec is not None and spec.gate is not None:
             raise Refusal("MISSING_APPROVAL", "its gate was never requested")
         self._finish(event, data, step, "completed", data["output_hash"])
@@ -1516,7 +1638,8 @@ class Life:
         elif self._is_managed:
             if self._doom != ("step_failed", step.step_id):
                 raise _illegal("the run is failing for another reason")
-            if step.attempt >= self._specs[step.step_id].max_attempts:
+            spec = self._spec_of(step.step_id)
+            if spec is None or step.attempt >= spec.max_attempts:
                 raise _illegal("the step has no attempts left")
             self._doom = None
         step.attempt, step.gate = step.attempt + 1, None
@@ -1524,7 +1647,7 @@ class Life:
 
     def _doubted(self, _event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running")
-        spec = self._specs.get(step.step_id)
+        spec = self._spec_of(step.step_id)
         if spec is None or spec.is_idempotent:
             raise _illegal("only a managed step that is not idempotent can be in doubt")
         step.gate = None
@@ -1546,7 +1669,7 @@ class Life:
         if data["gate_id"] in self._gates:
             raise _illegal("the gate exists already")
         gate = _Gate(data, event)
-        step = self._steps.get(gate.step_id or "")
+        step = self._find(gate.step_id or "")
         if "action" in data or "covers" in data or "subject_hash" in data:
             self._asked_for_flags(event, gate)
         if data["gate_type"] == "in_doubt":
@@ -1647,7 +1770,7 @@ class Life:
         self._close(event, data, gate, "bypassed", "bypassed")
 
     def _close(self, event: Json, data: Json, gate: _Gate, decision: str, status: str) -> None:
-        step = self._steps.get(gate.step_id or "")
+        step = self._find(gate.step_id or "")
         facts = {
             "actor_id": event["actor"],
             "attempt": step.attempt if step else None,
@@ -1685,12 +1808,20 @@ class Life:
         "FC-STEP-004": _retried,
         "FC-STEP-005": _doubted,
         "FC-STEP-006": _skipped,
+        "FC-STEP-007": _fanned_out,
         "FC-GATE-001": _asked,
         "FC-GATE-002": _answered,
         "FC-GATE-003": _answered,
         "FC-GATE-004": _expired,
         "FC-GATE-005": _bypassed,
     }
+
+
+def _timeout_of(definition: Json) -> int | None:
+    timeout = definition.get("timeout_ms")
+    if "timeout_ms" in definition and (type(timeout) is not int or timeout < 1):
+        raise _illegal("the timeout of the definition is none")
+    return timeout
 
 
 def _expiry(event: Json, seconds: int | None) -> str | None:
@@ -2399,6 +2530,7 @@ class _Check:
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
+                    self._count_items(digest, life.lists.get(digest))
                 elif digest in erased:
                     kind = "erased"
                 elif is_secret or not here:
@@ -2409,6 +2541,20 @@ class _Check:
                     path = f"payloads/{digest}.json"
                     self.missing.add(Refusal("PAYLOAD_MISSING", text), path)
                 self._payloads[kind] += 1
+
+    def _count_items(self, digest: str, items: int | None) -> None:
+        """The list that a step fanned out over is as long as the event says."""
+        path = f"payloads/{digest}.json"
+        if items is None or path not in self._archive.files:
+            return
+        try:
+            value = json.loads(self._archive.read(path))["value"]
+            found = len(value) if type(value) is list else None
+        except (ValueError, KeyError, RecursionError, Refusal):
+            found = None
+        if found != items:
+            told = "no list" if found is None else f"a list of {found}"
+            self._wrong("PAYLOAD_MISMATCH", f"It is {told}, and a step has {items} items.", path)
 
     def _surplus(self) -> None:
         """What is whole, and belongs to nothing."""

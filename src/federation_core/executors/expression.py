@@ -8,6 +8,7 @@ import msgspec
 
 from ..spine.definition import ExpressionWork
 from ..spine.expressions import Template
+from ..spine.items import ITEM_NAMES
 from .base import StepContext
 
 __all__ = ["ExpressionExecutor"]
@@ -20,9 +21,10 @@ class ExpressionExecutor:
         self, work: ExpressionWork, step_input: Any, ctx: StepContext, scope: Mapping[str, Any]
     ) -> Any:
         del step_input, ctx  # an expression depends on what the run knows, and on nothing else
-        return _template(msgspec.json.encode(work.value)).evaluate(dict(scope))
+        local = tuple(name for name in ITEM_NAMES if name in scope)
+        return _template(msgspec.json.encode(work.value), local).evaluate(dict(scope))
 
 
 @lru_cache(maxsize=1024)
-def _template(value: bytes) -> Template:
-    return Template.compile(msgspec.json.decode(value))
+def _template(value: bytes, local: tuple[str, ...]) -> Template:
+    return Template.compile(msgspec.json.decode(value), local)

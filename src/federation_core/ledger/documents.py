@@ -8,7 +8,17 @@ import msgspec
 from ..spine.events import PolicyEvaluated
 from ..spine.gates import Gate
 from ..spine.run import Run
-from ..spine.steps import Completed, Failed, InDoubt, Running, Step, Waiting
+from ..spine.steps import (
+    Completed,
+    CutOff,
+    Failed,
+    FannedOut,
+    Gathered,
+    InDoubt,
+    Running,
+    Step,
+    Waiting,
+)
 from ..spine.times import to_rfc3339
 
 __all__ = [
@@ -164,10 +174,12 @@ def decision_doc(decision: PolicyEvaluated, at: int) -> DecisionDoc:
 def step_doc(step: Step) -> StepDoc:
     state = step.state
     started_at: int | None = None
-    done: Completed | Failed | None = None
+    done: Completed | Failed | Gathered | CutOff | None = None
     if isinstance(state, (Running, Waiting, InDoubt, Completed, Failed)):
         started_at = state.started_at
-    if isinstance(state, (Completed, Failed)):
+    if isinstance(state, (FannedOut, Gathered, CutOff)):
+        started_at = state.started_at
+    if isinstance(state, (Completed, Failed, Gathered, CutOff)):
         done = state
     return StepDoc(
         step_id=step.step_id,
@@ -181,7 +193,7 @@ def step_doc(step: Step) -> StepDoc:
         duration_ms=(done.ended_at - done.started_at) // 1000 if done else None,
         input_hash=step.input_hash,
         output_hash=state.output_hash if isinstance(state, Completed) else None,
-        receipt_hash=done.receipt_hash if done else None,
+        receipt_hash=state.receipt_hash if isinstance(state, (Completed, Failed)) else None,
         decision=decision_doc(step.decision, step.decided_at or 0) if step.decision else None,
         error=msgspec.to_builtins(state.error) if isinstance(state, Failed) else None,
     )

@@ -20,8 +20,8 @@ from ..spine.schedule import Schedule
 from . import schema
 from .bulk import write_rows
 from .database import Target, open_database, read_any_text, translated
+from .evidence_queries import event_rows
 from .projections import rows_of, workflow_row
-from .queries import bodies
 from .schedules import followed, schedule_row
 from .tree import LogTree
 
@@ -189,21 +189,28 @@ def _runs(c: Connection, streams: list[str]) -> Iterator[Run]:
 
 
 def _replay(c: Connection, stream: str, definitions: dict[str, Workflow]) -> Run:
-    events = [decode(body, RUN_EVENTS) for body in bodies(c, stream)]
-    created = events[0].data
-    definition = None
-    if isinstance(created, RunCreated) and created.execution == "managed":
-        digest = created.definition_hash or ""
-        if digest not in definitions:
-            definitions[digest] = _definition(c, stream, digest)
-        definition = definitions[digest]
-    run = Run(definition)
-    for event in events:
+    run: Run | None = None
+    for row in event_rows(c, stream):
+        event = decode(row.body, RUN_EVENTS)
+        if run is None:
+            run = Run(_definition_of(c, stream, event.data, definitions))
         try:
             apply(run, event)
         except IntegrityError as e:
             raise IntegrityError(e.detail, stream=stream, seq=event.seq) from e
+    assert run is not None
     return run
+
+
+def _definition_of(
+    c: Connection, stream: str, created: Any, definitions: dict[str, Workflow]
+) -> Workflow | None:
+    if not isinstance(created, RunCreated) or created.execution != "managed":
+        return None
+    digest = created.definition_hash or ""
+    if digest not in definitions:
+        definitions[digest] = _definition(c, stream, digest)
+    return definitions[digest]
 
 
 def _definition(c: Connection, stream: str, digest: str) -> Workflow:

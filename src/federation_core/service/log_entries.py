@@ -106,6 +106,7 @@ _MESSAGES: dict[type, Callable[[Any], str]] = {
     ),
     e.StepInDoubt: lambda d: f"Step {d.step_id} in doubt: nobody saw how attempt {d.attempt} ended",
     e.StepSkipped: lambda d: f"Step {d.step_id} skipped: {d.reason}",
+    e.StepFannedOut: lambda d: f"Step {d.step_id} fans out: {d.items:,} items",
     e.GateRequested: lambda d: f"Gate requested: {d.gate_name}",
     e.GateResolved: _answered,
     e.GateResumed: _answered,

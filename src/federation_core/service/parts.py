@@ -98,7 +98,7 @@ class Visit:
         check_value(value, path)
         payload = seal_payload(value)
         self.payloads.append(payload)
-        self.live.values[payload.hash] = value
+        self.live.values.put(payload.hash, value, len(payload.value))
         return payload.hash
 
     async def handle(self, command: Command, refusal: RecordRefusal) -> None:
@@ -130,14 +130,19 @@ class Visit:
     async def run_view(self) -> Run:
         """The run as this turn leaves it."""
         doc = run_doc(self.run)
-        await self.live.load([doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash])
-        return run_view(doc, self.live.values | self.turn.values, list(self.run.receipts))
+        return run_view(
+            doc,
+            await self._seen([doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash]),
+            list(self.run.receipts),
+        )
+
+    async def _seen(self, hashes: list[str | None]) -> dict[str, Any]:
+        await self.live.load(h for h in hashes if h not in self.turn.values)
+        return self.live.values.among(hashes) | self.turn.values
 
     async def gate_view(self, gate_id: str) -> Gate:
         doc = gate_doc(self.run, self.run.gates[gate_id])
-        if doc.input_schema_hash not in self.turn.values:
-            await self.live.load([doc.input_schema_hash])
-        return gate_view(doc, self.live.values | self.turn.values)
+        return gate_view(doc, await self._seen([doc.input_schema_hash]))
 
     def step_view(self, step_id: str) -> Step:
         return step_doc(self.run.steps[step_id])

@@ -11,10 +11,12 @@ __all__ = [
     "AskRun",
     "CloseGateStep",
     "Expire",
+    "FanOut",
     "Finish",
     "Next",
     "Recover",
     "ResolveDoubt",
+    "TimeOut",
     "next_actions",
 ]
 
@@ -28,6 +30,16 @@ class Ask(msgspec.Struct, frozen=True):
 
     step_id: str
     attempt: int
+
+
+class FanOut(msgspec.Struct, frozen=True):
+    """Evaluate the step's condition and its list, and record how many items it has."""
+
+    step_id: str
+
+
+class TimeOut(msgspec.Struct, frozen=True):
+    """The run has taken longer than its workflow gives it."""
 
 
 class Recover(msgspec.Struct, frozen=True):
@@ -58,7 +70,7 @@ class Finish(msgspec.Struct, frozen=True):
     """Every step has ended well: compute the output, and put the end to policy."""
 
 
-Action = AskRun | Ask | Recover | CloseGateStep | ResolveDoubt | Expire | Finish
+Action = AskRun | Ask | FanOut | Recover | CloseGateStep | ResolveDoubt | Expire | Finish | TimeOut
 
 
 class Next(msgspec.Struct, frozen=True):
@@ -78,6 +90,11 @@ def next_actions(run: Run, now: int, *, executing: frozenset[str] | set[str]) ->
         return Next((), None)
     actions: list[Action] = []
     timers: list[int] = []
+    deadline = run.deadline
+    if deadline is not None:
+        if now >= deadline:
+            return Next((TimeOut(),), None)
+        timers.append(deadline)
     for gate_id in run.open_gates:
         expires_at = run.gates[gate_id].expires_at
         if expires_at is not None:
@@ -99,7 +116,9 @@ def _managed(run: Run, now: int, actions: list[Action], timers: list[int]) -> No
         return
     for step_id in run.ready:
         state = run.steps[step_id].state
-        if isinstance(state, Pending) and state.not_before and state.not_before > now:
+        if step_id in run.specs and run.specs[step_id].fans_out:
+            actions.append(FanOut(step_id))
+        elif isinstance(state, Pending) and state.not_before and state.not_before > now:
             timers.append(state.not_before)
         elif isinstance(state, (Pending, Flagged)):
             actions.append(Ask(step_id, state.attempt))

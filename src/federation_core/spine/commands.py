@@ -20,6 +20,7 @@ __all__ = [
     "ExpireGate",
     "FailRun",
     "FailStep",
+    "FanOutStep",
     "ProposeStep",
     "RecordRefusal",
     "RecoverStep",
@@ -27,6 +28,7 @@ __all__ = [
     "RetryStep",
     "SkipStep",
     "StartRun",
+    "TimeOutRun",
 ]
 
 
@@ -63,6 +65,14 @@ class ProposeStep(_Command, frozen=True, kw_only=True):
     step_type: str
     input_hash: str
     decision: Decision
+
+
+class FanOutStep(_Command, frozen=True, kw_only=True):
+    """The step is done once for each of `items` items; `items_hash` is that of their list."""
+
+    step_id: str
+    items: int
+    items_hash: str
 
 
 class CompleteStep(_Command, frozen=True, kw_only=True):
@@ -158,6 +168,10 @@ class FailRun(_Command, frozen=True, kw_only=True):
     reason: str
 
 
+class TimeOutRun(_Command, frozen=True):
+    """A managed run has taken longer than its workflow gives it."""
+
+
 class RecordRefusal(_Command, frozen=True, kw_only=True):
     """An attempt that was refused, for the log."""
 
@@ -174,6 +188,7 @@ Command = (
     CreateRun
     | StartRun
     | ProposeStep
+    | FanOutStep
     | CompleteStep
     | FailStep
     | SkipStep
@@ -186,5 +201,6 @@ Command = (
     | ChangeStatus
     | CompleteRun
     | FailRun
+    | TimeOutRun
     | RecordRefusal
 )

@@ -99,6 +99,9 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
     `when` is a CEL condition; `with_` the template of its input; `work` is None for a GATE.
 
     `gate` on a GATE step asks people always; a GATE step without it asks only where policy flags.
+
+    With `foreach`, a CEL expression that gives a list, the work is done once for each item, at most
+    `concurrency` of them at a time; both are set together.
     """
 
     id: str
@@ -112,11 +115,19 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     idempotent: bool = False
     sensitive: bool = False
+    foreach: str | msgspec.UnsetType = msgspec.UNSET
+    concurrency: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether it is done once for each item of a list."""
+        return self.foreach is not msgspec.UNSET
 
 
 class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow as it is registered: steps in file order, which `needs` turn into a graph
-    without cycles. `input_schema` is the JSON Schema of the run's input, `output` a template."""
+    without cycles. `input_schema` is the JSON Schema of the run's input, `output` a template.
+    `timeout_ms` is how long a run may take from its start, pauses included."""
 
     id: str
     version: str
@@ -124,6 +135,7 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: dict[str, Any] | None = None
     steps: tuple[StepSpec, ...]
     output: Any = None
+    timeout_ms: int | msgspec.UnsetType = msgspec.UNSET
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes: what is stored, and what `definition_hash` is the SHA-256 of."""

@@ -28,6 +28,7 @@ __all__ = [
     "StepCompleted",
     "StepError",
     "StepFailed",
+    "StepFannedOut",
     "StepInDoubt",
     "StepRetryScheduled",
     "StepSkipped",
@@ -182,6 +183,15 @@ class StepSkipped(_Data, frozen=True, kw_only=True):
     reason: str
 
 
+class StepFannedOut(_Data, frozen=True, kw_only=True):
+    """The step is done once for each of so many items; the hash is that of their list."""
+
+    code: ClassVar[str] = "FC-STEP-007"
+    step_id: str
+    items: int
+    items_hash: str
+
+
 class GateRequested(_Data, frozen=True, kw_only=True):
     code: ClassVar[str] = "FC-GATE-001"
     gate_id: str
@@ -272,6 +282,7 @@ RunEventData = (
     | StepRetryScheduled
     | StepInDoubt
     | StepSkipped
+    | StepFannedOut
     | GateRequested
     | GateResolved
     | GateResumed

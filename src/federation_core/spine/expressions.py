@@ -2,7 +2,8 @@
 
 A string that is one `${…}` gives the value of the expression; text around it makes it a string;
 `$${` is a literal `${`. Expressions have no side effects, read no clock and always end. They see
-`input`, `steps.<id>.output`, `steps.<id>.status`, `run`, `metadata` and `tags`.
+`input`, `steps.<id>.output`, `steps.<id>.status`, `run`, `metadata` and `tags`; those of the items
+of a fan-out see `item` and `index` too.
 
 CEL: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 """
@@ -18,6 +19,7 @@ import cel
 from ..errors import FederationError, FieldError, InvalidInput
 from .canonical import canonical, check_value
 from .expression_scan import MAX_SOURCE, Hole, Names, names, split_template, tokens
+from .items import ITEM_NAMES, MAX_ITEMS
 from .pointers import join
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "SCOPE",
     "Condition",
     "ExpressionError",
+    "Listing",
     "Template",
 ]
 
@@ -84,6 +87,11 @@ class _Expression(NamedTuple):
     steps: frozenset[str]
     power: int
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it reads, of those in `SCOPE` and its own."""
+        return frozenset(self.reads)
+
     def evaluate(self, scope: Scope, path: str = "", depth: int = 0) -> Any:
         """The value; `path` and `depth` are where it will stand. Raises `ExpressionError`."""
         seen = _narrow(scope, self.reads)
@@ -106,26 +114,30 @@ class _Expression(NamedTuple):
 
 class Template:
     """A JSON value with expressions in its strings. `references` are the ids of the steps that
-    they read."""
+    they read, `names` the names."""
 
-    __slots__ = ("_evaluate", "references")
+    __slots__ = ("_evaluate", "names", "references")
 
-    def __init__(self, evaluate: _Evaluator, references: frozenset[str]) -> None:
+    def __init__(
+        self, evaluate: _Evaluator, references: frozenset[str], names: frozenset[str]
+    ) -> None:
         self._evaluate = evaluate
         self.references = references
+        self.names = names
 
     @classmethod
-    def compile(cls, value: Any) -> "Template":
-        """Raises `InvalidInput` whose `errors` name each place (a JSON pointer into `value`)."""
+    def compile(cls, value: Any, local: tuple[str, ...] = ()) -> "Template":
+        """`local` are names that it knows besides those of `SCOPE`. Raises `InvalidInput` whose
+        `errors` name each place (a JSON pointer into `value`)."""
         check_value(value)
-        compiler = _Compiler()
+        compiler = _Compiler(local)
         evaluate = compiler.compile(value, (), 0)
         if compiler.errors:
             raise InvalidInput(
                 "; ".join(f"At {e.path or '/'}: {e.message}" for e in compiler.errors) + ".",
                 errors=compiler.errors,
             )
-        return cls(evaluate, frozenset(compiler.references))
+        return cls(evaluate, frozenset(compiler.references), frozenset(compiler.names))
 
     def evaluate(self, scope: Scope) -> Any:
         """The value with its expressions evaluated. Raises `ExpressionError`."""
@@ -135,23 +147,18 @@ class Template:
 class Condition:
     """What stands behind `when`: `source` is the bare expression, `references` as in a template."""
 
-    __slots__ = ("_expression", "references", "source")
+    __slots__ = ("_expression", "names", "references", "source")
 
     def __init__(self, expression: _Expression) -> None:
         self._expression = expression
         self.source = expression.source
         self.references = expression.steps
+        self.names = expression.names
 
     @classmethod
     def compile(cls, text: str) -> "Condition":
         """Takes the expression bare or as one `${…}`. Raises `InvalidInput`."""
-        pieces = split_template(text)
-        hole = pieces[0] if pieces and len(pieces) == 1 else None
-        source = hole.source if isinstance(hole, Hole) else text.strip()
-        try:
-            return cls(_compile(source))
-        except InvalidInput as e:
-            raise InvalidInput(f"{e.detail}.", errors=[FieldError("", e.detail)]) from e
+        return cls(_compile_alone(text))
 
     def evaluate(self, scope: Scope) -> bool:
         """Raises `ExpressionError` where the value is not a bool."""
@@ -161,10 +168,48 @@ class Condition:
         return value
 
 
+class Listing:
+    """What stands behind `foreach`: as a condition, but it gives a list."""
+
+    __slots__ = ("_expression", "names", "references", "source")
+
+    def __init__(self, expression: _Expression) -> None:
+        self._expression = expression
+        self.source = expression.source
+        self.references = expression.steps
+        self.names = expression.names
+
+    @classmethod
+    def compile(cls, text: str) -> "Listing":
+        """Takes the expression bare or as one `${…}`. Raises `InvalidInput`."""
+        return cls(_compile_alone(text))
+
+    def evaluate(self, scope: Scope) -> list[Any]:
+        """Raises `ExpressionError` where the value is no list, or one that is too long."""
+        value = self._expression.evaluate(scope)
+        if not isinstance(value, list):
+            _fail(self.source, "", f"foreach takes a list, not {_kind(value)}")
+        if len(value) > MAX_ITEMS:
+            _fail(self.source, "", f"foreach takes at most {MAX_ITEMS:,} items, not {len(value):,}")
+        return value
+
+
+def _compile_alone(text: str) -> _Expression:
+    pieces = split_template(text)
+    hole = pieces[0] if pieces and len(pieces) == 1 else None
+    source = hole.source if isinstance(hole, Hole) else text.strip()
+    try:
+        return _compile(source)
+    except InvalidInput as e:
+        raise InvalidInput(f"{e.detail}.", errors=[FieldError("", e.detail)]) from e
+
+
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, local: tuple[str, ...]) -> None:
+        self._local = local
         self.errors: list[FieldError] = []
         self.references: set[str] = set()
+        self.names: set[str] = set()
 
     def compile(self, value: Any, path: tuple[str | int, ...], depth: int) -> _Evaluator:
         if isinstance(value, str):
@@ -201,11 +246,12 @@ class _Compiler:
 
     def _expression(self, hole: Hole, path: str) -> "_Expression | str":
         try:
-            expression = _compile(hole.source)
+            expression = _compile(hole.source, self._local)
         except InvalidInput as e:
             self.errors.append(FieldError(path, e.detail))
             return ""
         self.references |= expression.steps
+        self.names |= expression.names
         return expression
 
 
@@ -219,7 +265,7 @@ def _as_text(expression: _Expression, scope: Scope, path: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _compile(source: str) -> _Expression:
+def _compile(source: str, local: tuple[str, ...] = ()) -> _Expression:
     """Raises `InvalidInput` whose detail has no full stop: it becomes part of a sentence."""
     if len(source) > MAX_SOURCE:
         raise InvalidInput(f"an expression has at most {MAX_SOURCE} characters")
@@ -232,21 +278,24 @@ def _compile(source: str) -> _Expression:
     except Exception as e:
         raise InvalidInput(f"`{_shown(source)}` does not parse: {_syntax(str(e))}") from e
     found = names(source)
-    _check_names(source, found, program.variables())
+    known = (*SCOPE, *local)
+    _check_names(source, found, program.variables(), known)
     _check_functions(source, program.functions())
     _check_loops(source, found)
-    paths = [path for path in found.paths if path[0] in SCOPE]
+    paths = [path for path in found.paths if path[0] in known]
     for path in paths:
         _check_path(source, path)
     steps = frozenset(path[1] for path in paths if path[0] == "steps")
     return _Expression(source, program, _trie(paths), steps, found.power)
 
 
-def _check_names(source: str, found: Names, variables: list[str]) -> None:
+def _check_names(source: str, found: Names, variables: list[str], known: tuple[str, ...]) -> None:
     free = {path[0] for path in found.paths} - _TYPE_NAMES
-    unknown = sorted((free | set(variables) - found.bound - _TYPE_NAMES) - set(SCOPE))
+    unknown = sorted((free | set(variables) - found.bound - _TYPE_NAMES) - set(known))
+    if unknown and unknown[0] in ITEM_NAMES:
+        _refuse(source, f"there is no {unknown[0]!r} here; only the work of a foreach has items")
     if unknown:
-        _refuse(source, f"there is no {unknown[0]!r}; an expression sees {', '.join(SCOPE)}")
+        _refuse(source, f"there is no {unknown[0]!r}; an expression sees {', '.join(known)}")
     if not free <= set(variables):
         _refuse(source, "it makes a message of a type, which workflow files do not have")
 

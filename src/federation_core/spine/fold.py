@@ -12,10 +12,11 @@ from .definition import Workflow
 from .envelope import Event
 from .events import AttemptRefused, PolicyEvaluated, RunCreated, RunEnded, RunStatusChanged
 from .fold_checks import require, require_allow
+from .fold_fan_out import FAN_OUT_HANDLERS, cut_off
 from .fold_gates import GATE_HANDLERS
 from .fold_steps import STEP_HANDLERS, step_decided
 from .receipts import receipt_hash, workflow_receipt
-from .run import FINAL, Doom, Run
+from .run import FINAL, RUN_TIMEOUT, Doom, Run
 
 __all__ = ["apply", "is_fatal", "replay"]
 
@@ -164,8 +165,11 @@ def _ended(run: Run, event: Event, data: RunEnded) -> None:
         require(run.doomed is None, event, "what was denied or refused is final")
         require(not run.open_gates, event, "a gate is pending")
         require(not run.unsatisfied, event, "steps have not ended")
+        require(run.is_in_time(event.at), event, "the run is past its timeout")
         require_allow(run, event, "run.complete")
     require(not run.in_flight, event, "steps are in flight")
+    if data.error_code == RUN_TIMEOUT and data.new_status == "failed" and run.is_managed:
+        require(not run.is_in_time(event.at), event, "the run has time still")
     told = receipt_hash(workflow_receipt(run, data.new_status))
     require(data.workflow_receipt_hash == told, event, "its receipt tells something else")
     run.status = data.new_status
@@ -180,6 +184,7 @@ def _ended(run: Run, event: Event, data: RunEnded) -> None:
     run.workflow_receipt_hash = data.workflow_receipt_hash
     run.completed_at = event.at
     run.held = False
+    cut_off(run, event.at)
 
 
 def _refused(run: Run, _event: Event, _data: AttemptRefused) -> None:
@@ -193,5 +198,6 @@ _HANDLERS: dict[type, Callable[[Run, Event, Any], None]] = {
     PolicyEvaluated: _decided,
     AttemptRefused: _refused,
     **STEP_HANDLERS,
+    **FAN_OUT_HANDLERS,
     **GATE_HANDLERS,
 }

@@ -39,6 +39,7 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         asked_by=(event.actor, event.via) if event.via else (event.actor,),
     )
     run.open_gates[data.gate_id] = None
+    run.gates_about[data.step_id] = (*run.gates_about.get(data.step_id, ()), data.gate_id)
     step = run.steps.get(data.step_id) if data.step_id else None
     if step is None:
         return
@@ -49,7 +50,8 @@ def _requested(run: Run, event: Event, data: GateRequested) -> None:
         run.steps[step.step_id] = msgspec.structs.replace(step, state=changed)
         run.at_gate[step.step_id] = None
     elif isinstance(state, Running) and step.step_type == "GATE" and run.is_managed:
-        spec = run.specs[step.step_id].gate
+        planned = run.spec_of(step.step_id)
+        spec = planned.gate if planned else None
         asked = (data.required_approvers, data.quorum)
         defined = spec is not None and asked == (spec.approvers, spec.quorum)
         require(defined, event, "the workflow asks other people")

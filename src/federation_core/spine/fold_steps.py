@@ -16,6 +16,7 @@ from .events import (
     StepStarted,
 )
 from .fold_checks import instant, require, take_receipt
+from .fold_fan_out import satisfied
 from .receipts import step_receipt
 from .run import Doom, Run
 from .steps import (
@@ -55,11 +56,7 @@ def _put(run: Run, step: Step, state: StepState) -> None:
     else:
         run.ready.pop(step.step_id, None)
     if changed.is_satisfied and not step.is_satisfied and run.is_managed:
-        run.unsatisfied -= 1
-        for dependant in run.dependants.get(step.step_id, ()):
-            run.unmet[dependant] -= 1
-            if not run.unmet[dependant]:
-                run.ready[dependant] = None
+        satisfied(run, changed)
 
 
 def _known(run: Run, event: Event, step_id: str) -> Step:
@@ -72,7 +69,10 @@ def step_decided(run: Run, event: Event, data: PolicyEvaluated) -> None:
     step_id, attempt, subject = data.step_id or "", data.attempt or 0, data.subject_hash or ""
     require(run.status == "running", event, f"the run is {run.status}")
     require(run.doomed is None, event, "the run is failing")
+    require(run.is_in_time(event.at), event, "the run is past its timeout")
     require(bool(subject), event, "a decision about a step names its input")
+    spec = run.specs.get(step_id)
+    require(spec is None or not spec.fans_out, event, "its items are decided about, not the step")
     step = run.steps.get(step_id)
     if step is None:
         require(not run.is_managed, event, f"the workflow has no step {step_id!r}")
@@ -100,9 +100,10 @@ def _started(run: Run, event: Event, data: StepStarted) -> None:
     step = _known(run, event, data.step_id)
     state = step.state
     require(run.doomed is None, event, "the run is failing")
+    require(run.is_in_time(event.at), event, "the run is past its timeout")
     if data.again:
         require(isinstance(state, Running), event, "only a running step is started again")
-        spec = run.specs.get(step.step_id)
+        spec = run.spec_of(step.step_id)
         require(spec is not None and spec.idempotent, event, "the step is not idempotent")
     else:
         require(run.status == "running", event, f"the run is {run.status}")
@@ -145,7 +146,7 @@ def _completed(run: Run, event: Event, data: StepCompleted) -> None:
 def _gate_passed(run: Run, event: Event, state: Running | Waiting | InDoubt) -> None:
     """What waits for people ends when they have let it."""
     if isinstance(state, Running):
-        spec = run.specs.get(state.permit.step_id)
+        spec = run.spec_of(state.permit.step_id)
         require(spec is None or spec.gate is None, event, "its gate was never requested")
         return
     passed = state.gate_id is not None and run.gates[state.gate_id].is_passed
@@ -210,6 +211,7 @@ def _skipped(run: Run, event: Event, data: StepSkipped) -> None:
     require(isinstance(step.state, Pending), event, f"the step is {step.state.status}")
     require(run.status == "running", event, f"the run is {run.status}")
     require(not run.unmet.get(step.step_id), event, "steps it needs have not ended")
+    require(run.item(step.step_id) is None, event, "an item has no condition")
     _put(run, step, Skipped(data.reason))
 
 

@@ -66,7 +66,7 @@ def ask_for_flags(
     is about: who may approve one of them need not be who may approve another."""
     gates = [
         g
-        for g in turn.run.gates.values()
+        for g in map(turn.run.gates.__getitem__, turn.run.gates_about.get(step_id, ()))
         if g.is_open or (g.is_passed and g.gate_id not in turn.run.spent)
     ]
     groups: dict[Any, list[Flag]] = {}

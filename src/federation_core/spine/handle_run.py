@@ -1,13 +1,21 @@
 """Commands about a run as a whole: its birth, its changes of status, its end."""
 
 from ..errors import Conflict, Forbidden
-from .commands import ChangeStatus, CompleteRun, CreateRun, FailRun, RecordRefusal, StartRun
+from .commands import (
+    ChangeStatus,
+    CompleteRun,
+    CreateRun,
+    FailRun,
+    RecordRefusal,
+    StartRun,
+    TimeOutRun,
+)
 from .decision import Decision
 from .endings import end_run
 from .events import AttemptRefused, RunCreated, RunStatus, RunStatusChanged
 from .fold import is_fatal
 from .gate_requests import ask_for_flags
-from .run import Run
+from .run import RUN_TIMEOUT, Run
 from .turn import Turn
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "fail",
     "refuse",
     "start",
+    "time_out",
 ]
 
 TRANSITIONS = {
@@ -72,6 +81,8 @@ def complete(turn: Turn, command: CompleteRun) -> None:
     _must_be(turn, "running")
     if turn.run.unsatisfied:
         raise Conflict("Steps of the run have not ended; it cannot complete.", code="step_pending")
+    if not turn.run.is_in_time(turn.now):
+        raise Conflict("The run is past its timeout; it cannot complete.", code="run_timeout")
     if _decide(turn, command.decision, "run.complete", command.output_hash) == "allow":
         end_run(turn, "completed", output_hash=command.output_hash)
 
@@ -83,6 +94,22 @@ def fail(turn: Turn, command: FailRun) -> None:
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status} already.", code="run_ended")
     end_run(turn, "failed", code=command.code, reason=command.reason)
+
+
+def time_out(turn: Turn, _command: TimeOutRun) -> None:
+    """A managed run is past its timeout: it fails, and what is under way is cut off. Where it was
+    failing already, that is why it failed."""
+    run = turn.run
+    if run.is_ended:
+        raise Conflict(f"The run is {run.status} already.", code="run_ended")
+    if run.is_in_time(turn.now):
+        raise Conflict("The run has time still.", code="run_not_due")
+    if run.doomed is not None:
+        end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
+        return
+    seconds = ((run.deadline or 0) - (run.started_at or 0)) / 1_000_000
+    reason = f"the run did not end within its timeout of {seconds:,.15g} s"
+    end_run(turn, "failed", code=RUN_TIMEOUT, reason=reason)
 
 
 def _must_be(turn: Turn, status: RunStatus) -> None:

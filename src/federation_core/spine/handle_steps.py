@@ -1,18 +1,28 @@
 """Commands about steps."""
 
 from ..errors import Conflict, NotFound
-from .commands import CompleteStep, FailStep, ProposeStep, RecoverStep, RetryStep, SkipStep
+from .commands import (
+    CompleteStep,
+    FailStep,
+    FanOutStep,
+    ProposeStep,
+    RecoverStep,
+    RetryStep,
+    SkipStep,
+)
 from .definition import GateSpec, StepSpec
 from .endings import fail_step
 from .events import (
     StepCompleted,
     StepError,
+    StepFannedOut,
     StepInDoubt,
     StepRetryScheduled,
     StepSkipped,
     StepStarted,
 )
 from .gate_requests import IN_DOUBT_SCHEMA, ask_for_flags, request_gate
+from .items import MAX_ITEMS
 from .receipts import receipt_hash, step_receipt
 from .steps import (
     Completed,
@@ -29,7 +39,7 @@ from .steps import (
 from .times import to_rfc3339
 from .turn import Turn
 
-__all__ = ["complete", "fail", "propose", "recover", "retry", "skip"]
+__all__ = ["complete", "fail", "fan_out", "propose", "recover", "retry", "skip"]
 
 
 def propose(turn: Turn, command: ProposeStep) -> None:
@@ -42,6 +52,11 @@ def propose(turn: Turn, command: ProposeStep) -> None:
         step = run.steps[command.step_id]
     if run.is_managed:
         _must_be_ready(turn, command.step_id)
+        if command.step_id in run.specs and run.specs[command.step_id].fans_out:
+            raise Conflict(
+                f"Step {command.step_id} fans out; its items are put to policy.",
+                code="step_fans_out",
+            )
     if step is not None and not isinstance(step.state, (Pending, Flagged)):
         raise Conflict(
             f"Step {command.step_id} is {step.state.status}; it cannot be started.",
@@ -63,11 +78,32 @@ def propose(turn: Turn, command: ProposeStep) -> None:
         state = run.steps[command.step_id].state
         assert isinstance(state, Permitted)
         permit = _start(turn, state.permit)
-        spec = run.specs.get(command.step_id)
+        spec = run.spec_of(command.step_id)
         if spec is None or spec.work is not None:
             turn.permits.append(permit)
         else:
             _open_gate_step(turn, permit, spec)
+
+
+def fan_out(turn: Turn, command: FanOutStep) -> None:
+    """Record how many items a step has; each of them is a step of its own from now on."""
+    _must_run(turn)
+    _must_be_ready(turn, command.step_id)
+    spec, state = turn.run.specs.get(command.step_id), turn.run.steps[command.step_id].state
+    if spec is None or not spec.fans_out:
+        raise Conflict(f"Step {command.step_id} does not fan out.", code="step_without_items")
+    if not isinstance(state, Pending):
+        raise Conflict(
+            f"Step {command.step_id} is {state.status}; it fans out once.", code="step_not_pending"
+        )
+    if not 0 <= command.items <= MAX_ITEMS:
+        raise Conflict(
+            f"A fan-out has at most {MAX_ITEMS:,} items, not {command.items:,}.",
+            code="too_many_items",
+        )
+    turn.emit(
+        StepFannedOut(step_id=command.step_id, items=command.items, items_hash=command.items_hash)
+    )
 
 
 def _must_be_ready(turn: Turn, step_id: str) -> None:
@@ -86,6 +122,8 @@ def _must_run(turn: Turn) -> None:
             f"The run is {run.status}{waiting}; steps start only while it is running.",
             code="run_not_running",
         )
+    if not run.is_in_time(turn.now):
+        raise Conflict("The run is past its timeout; no step starts.", code="run_timeout")
 
 
 def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
@@ -170,7 +208,7 @@ def fail(turn: Turn, command: FailStep) -> None:
     step = _started(turn, command.step_id)
     alone = run.doomed is None
     fail_step(turn, command.step_id, command.error, command.error_hash)
-    spec = run.specs.get(command.step_id)
+    spec = run.spec_of(command.step_id)
     if spec and command.retriable and alone and step.attempt < spec.retry.max_attempts:
         delay_us = spec.retry.delay_ms(step.attempt) * 1000
         _schedule(turn, run.steps[command.step_id], turn.now + delay_us)
@@ -198,6 +236,8 @@ def skip(turn: Turn, command: SkipStep) -> None:
     _must_run(turn)
     _must_be_ready(turn, command.step_id)
     state = turn.run.steps[command.step_id].state
+    if turn.run.item(command.step_id) is not None:
+        raise Conflict("An item has no condition; it cannot be skipped.", code="step_is_item")
     if not isinstance(state, Pending):
         raise Conflict(
             f"Step {command.step_id} is {state.status}; only an undecided one can be skipped.",
@@ -222,7 +262,8 @@ def recover(turn: Turn, command: RecoverStep) -> None:
         )
         fail_step(turn, command.step_id, lost)
         return
-    if run.specs[command.step_id].idempotent:
+    spec = run.spec_of(command.step_id)
+    if spec is not None and spec.idempotent:
         turn.permits.append(_start(turn, permit, again=True))
         return
     turn.emit(StepInDoubt(step_id=command.step_id, attempt=permit.attempt))

@@ -10,11 +10,16 @@ from .definition import StepSpec, Workflow
 from .envelope import Head
 from .events import Execution, RunStatus
 from .gates import Gate
-from .steps import Pending, Step
+from .items import Fan, item_place
+from .step_table import StepTable
+from .steps import Completed, Gathered, Pending, Step
 
-__all__ = ["FINAL", "Doom", "Run"]
+__all__ = ["FINAL", "RUN_TIMEOUT", "Doom", "Run"]
 
 FINAL: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled"})
+
+RUN_TIMEOUT = "run_timeout"
+"""Why a managed run failed that took longer than its workflow gives it."""
 
 
 class Doom(msgspec.Struct, frozen=True):
@@ -32,7 +37,9 @@ class Run:
     was used up: it lets one change of status through, or one attempt of a client's step, not every
     later one. (The retries of a managed step are bounded by its definition, and stay covered.)
     `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
-    costs the same in a run of ten steps and of ten thousand.
+    costs the same in a run of ten steps and of ten thousand. `gates_about` are ids of gates by the
+    step they are about (None: the run), `fans` the fan-outs that have begun; `specs` are of the
+    steps in the file, and an item has the one of its step (`spec_of`).
     """
 
     __slots__ = (
@@ -52,14 +59,17 @@ class Run:
         "error_code",
         "error_hash",
         "execution",
+        "fans",
         "first_hash",
         "gates",
+        "gates_about",
         "head",
         "held",
         "in_flight",
         "input_hash",
         "last_at",
         "metadata_hash",
+        "next_index",
         "open_gates",
         "output_hash",
         "parent_run_id",
@@ -91,8 +101,7 @@ class Run:
         self.specs: dict[str, StepSpec] = {}
         self.head = Head()
         self.first_hash = ""
-        self.run_id = run_id
-        self.tenant = tenant
+        self.run_id, self.tenant = run_id, tenant
         self.workflow_id = ""
         self.workflow_version = ""
         self.definition_hash: str | None = None
@@ -118,8 +127,11 @@ class Run:
         self.last_at = 0
         self.current_step: str | None = None
         self.step_index = 0
-        self.steps: dict[str, Step] = {}
+        self.steps = StepTable()
+        self.fans: dict[str, Fan] = {}
+        self.next_index = 0
         self.gates: dict[str, Gate] = {}
+        self.gates_about: dict[str | None, tuple[str, ...]] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
         self.policy_hashes: dict[str, None] = {}
@@ -163,7 +175,42 @@ class Run:
                 self.ready[spec.id] = None
             for need in spec.needs:
                 self.dependants.setdefault(need, []).append(spec.id)
-        self.unsatisfied = len(workflow.steps)
+        self.unsatisfied = self.next_index = len(workflow.steps)
+
+    @property
+    def deadline(self) -> int | None:
+        """From when on (microseconds) nothing of it is begun, and it fails; None where it has all
+        the time, or has not started."""
+        timeout_ms = self.definition.timeout_ms if self.definition else None
+        if self.started_at is None or not isinstance(timeout_ms, int):
+            return None
+        return self.started_at + timeout_ms * 1000
+
+    def is_in_time(self, at: int) -> bool:
+        deadline = self.deadline
+        return deadline is None or at < deadline
+
+    def item(self, step_id: str) -> tuple[Fan, int] | None:
+        """The fan-out that a step is an item of, and its index there."""
+        place = item_place(step_id) if self.fans else None
+        fan = self.fans.get(place[0]) if place else None
+        return (fan, place[1]) if fan and place else None
+
+    def has_output(self, step_id: str) -> bool:
+        step = self.steps.get(step_id)
+        return step is not None and isinstance(step.state, (Completed, Gathered))
+
+    def planned_id(self, step_id: str) -> str:
+        """The id that the workflow file knows: of an item, that of the step which fans out."""
+        item = self.item(step_id)
+        return item[0].step_id if item else step_id
+
+    def spec_of(self, step_id: str) -> StepSpec | None:
+        """What the workflow says of a step, or of the step that it is an item of."""
+        spec = self.specs.get(step_id)
+        return (
+            spec if spec is not None or not self.fans else self.specs.get(self.planned_id(step_id))
+        )
 
     def view(self) -> dict[str, Any]:
         """Every fact of the state as plain values; two runs are equal where these are."""

@@ -8,9 +8,12 @@ from .events import PolicyEvaluated, StepError
 
 __all__ = [
     "Completed",
+    "CutOff",
     "Denied",
     "Failed",
+    "FannedOut",
     "Flagged",
+    "Gathered",
     "InDoubt",
     "Pending",
     "Permit",
@@ -125,6 +128,29 @@ class Skipped(msgspec.Struct, frozen=True):
     status = "skipped"
 
 
+class FannedOut(msgspec.Struct, frozen=True):
+    """Its items are under way, each a step of its own."""
+
+    started_at: int
+    status = "running"
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """Every item of its fan-out has completed."""
+
+    started_at: int
+    ended_at: int
+    status = "completed"
+
+
+class CutOff(msgspec.Struct, frozen=True):
+    """The run ended before all items of its fan-out had."""
+
+    started_at: int
+    ended_at: int
+    status = "failed"
+
+
 StepState = (
     Pending
     | Flagged
@@ -136,11 +162,15 @@ StepState = (
     | Failed
     | Denied
     | Skipped
+    | FannedOut
+    | Gathered
+    | CutOff
 )
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of a run: `index` counts from 0 in file order (managed) or in order of appearance.
+    """A step of a run: `index` counts from 0 in file order (managed) or in order of appearance;
+    those of the items of a fan-out go on where those before them ended.
 
     `decision` is the last one about it, `decided_at` in microseconds. `input_hash` is what it
     was last asked about: a repeated question with the same input finds the same hash.
@@ -156,10 +186,13 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt this state is about, from 1; 0 for a skipped step."""
+        """The number of the attempt this state is about, from 1; 0 for a skipped step. (A fan-out
+        is begun once; its items have attempts of their own.)"""
         match self.state:
             case Skipped():
                 return 0
+            case FannedOut() | Gathered() | CutOff():
+                return 1
             case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n):
                 return n
             case other:
@@ -173,4 +206,4 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def is_satisfied(self) -> bool:
         """Steps that need it may go on."""
-        return isinstance(self.state, (Completed, Skipped))
+        return isinstance(self.state, (Completed, Skipped, Gathered))

@@ -10,6 +10,7 @@ from .decision import Decision, Effect, Flag
 from .envelope import Event, Head, seal
 from .events import PolicyEvaluated, RunEventData, TightenedBy
 from .fold import apply
+from .fold_fan_out import also_changed
 from .run import Run
 from .steps import Permit
 
@@ -64,6 +65,7 @@ class Turn:
         self.events.append(event)
         if step_id := getattr(data, "step_id", None):
             self.touched_steps[step_id] = None
+        self.touched_steps.update(dict.fromkeys(also_changed(self.run, data)))
         if gate_id := getattr(data, "gate_id", None):
             self.touched_gates[gate_id] = None
         return event
@@ -131,7 +133,8 @@ class Turn:
     def _covering(
         self, flag: Flag, action: str, step_id: str | None, subject: str | None
     ) -> str | None:
-        for gate in self.run.gates.values():
+        for gate_id in self.run.gates_about.get(step_id, ()):
+            gate = self.run.gates[gate_id]
             fresh = gate.gate_id not in self.run.spent
             if fresh and gate.answers(flag, action, step_id, subject):
                 return gate.gate_id

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import FieldError, InvalidInput
 from .durations import parse_duration
-from .expressions import Condition, Template
+from .expressions import Condition, Listing, Template
+from .items import ITEM_NAMES
 from .pointers import join
 from .schemas import compile_schema
 from .workflow_problems import suggestion
@@ -32,6 +33,8 @@ def check(value: Any, sound: Sequence[int], *, check_input: bool) -> Iterator[Fi
         yield from _check_step(steps[i], ("steps", i), graph)
     if check_input:
         yield from _check_schema(value.get("input"), ("input",))
+    if isinstance(value.get("timeout"), str):
+        yield from _check_duration(value["timeout"], ("timeout",))
     yield from _check_template(value.get("output"), ("output",), graph, None)
 
 
@@ -117,14 +120,16 @@ def _id(step: Any) -> str | None:
 def _check_step(step: Step, path: Path, graph: _Graph) -> Iterator[FieldError]:
     for keys in _DURATIONS:
         yield from _check_duration(_at(step, keys), (*path, *keys))
+    local = ITEM_NAMES if "foreach" in step else ()
     for keys in _TEMPLATES:
-        yield from _check_template(_at(step, keys), (*path, *keys), graph, step["id"])
+        yield from _check_template(_at(step, keys), (*path, *keys), graph, step["id"], local)
     for name, value in (_at(step, ("request", "headers")) or {}).items():
         if isinstance(value, str):
             here = (*path, "request", "headers", name)
-            yield from _check_template(value, here, graph, step["id"])
-    if "when" in step:
-        yield from _check_condition(step["when"], (*path, "when"), graph, step["id"])
+            yield from _check_template(value, here, graph, step["id"], local)
+    for key, kind in (("when", Condition), ("foreach", Listing)):
+        if key in step:
+            yield from _check_expression(step[key], kind, (*path, key), graph, step["id"])
     yield from _check_factor(_at(step, ("retry", "factor")), (*path, "retry", "factor"))
     if "gate" in step:
         yield from _check_quorum(step["gate"], (*path, "gate"))
@@ -178,33 +183,33 @@ def _check_schema(schema: dict[str, Any] | None, path: Path) -> Iterator[FieldEr
 
 
 def _check_template(
-    value: Any, path: Path, graph: _Graph, reader: str | None
+    value: Any, path: Path, graph: _Graph, reader: str | None, local: tuple[str, ...] = ()
 ) -> Iterator[FieldError]:
     """Its parts are compiled one by one, so that each problem has its place."""
     if isinstance(value, dict) and not any("${" in key for key in value):
         for key, item in value.items():
-            yield from _check_template(item, (*path, key), graph, reader)
+            yield from _check_template(item, (*path, key), graph, reader, local)
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from _check_template(item, (*path, i), graph, reader)
+            yield from _check_template(item, (*path, i), graph, reader, local)
     elif isinstance(value, (str, dict)):
         try:
-            template = Template.compile(value)
+            template = Template.compile(value, local)
         except InvalidInput as e:
             yield from (FieldError(join(path) + error.path, error.message) for error in e.errors)
         else:
             yield from _check_references(template.references, path, graph, reader)
 
 
-def _check_condition(
-    text: str, path: Path, graph: _Graph, reader: str | None
+def _check_expression(
+    text: str, kind: type[Condition | Listing], path: Path, graph: _Graph, reader: str | None
 ) -> Iterator[FieldError]:
     try:
-        condition = Condition.compile(text)
+        expression = kind.compile(text)
     except InvalidInput as e:
         yield FieldError(join(path), e.errors[0].message)
     else:
-        yield from _check_references(condition.references, path, graph, reader)
+        yield from _check_references(expression.references, path, graph, reader)
 
 
 def _check_references(

@@ -18,7 +18,7 @@ from .definition import (
     Workflow,
 )
 from .durations import parse_duration
-from .expressions import Condition
+from .expressions import Condition, Listing
 from .workflow_check import check, step_needs
 from .workflow_problems import MAX_PROBLEMS, Problem, WorkflowProblems
 from .workflow_shape import shape_problems, workflow_schema
@@ -48,7 +48,8 @@ def _problems(document: Document) -> Iterator[Problem]:
         paths = [problem.path for problem in shape]
         sound = _sound_steps(document.value, paths)
         for error in check(document.value, sound, check_input="/input" not in paths):
-            yield document.problem(error.path, error.message)
+            if error.path not in paths:
+                yield document.problem(error.path, error.message)
 
 
 def _sound_steps(value: dict[str, Any], broken: Sequence[str]) -> list[int]:
@@ -68,6 +69,7 @@ def _workflow(value: dict[str, Any]) -> Workflow:
         input_schema=value.get("input"),
         steps=tuple(_step(step, step_needs(steps, i)) for i, step in enumerate(steps)),
         output=value.get("output"),
+        timeout_ms=parse_duration(value["timeout"]) if "timeout" in value else msgspec.UNSET,
     )
 
 
@@ -84,6 +86,8 @@ def _step(step: dict[str, Any], needs: tuple[str, ...]) -> StepSpec:
         retry=_retry(step["retry"]) if "retry" in step else Retry(),
         idempotent=step.get("idempotent", False),
         sensitive=step.get("sensitive", False),
+        foreach=Listing.compile(step["foreach"]).source if "foreach" in step else msgspec.UNSET,
+        concurrency=int(step.get("concurrency", 10)) if "foreach" in step else msgspec.UNSET,
     )
 
 

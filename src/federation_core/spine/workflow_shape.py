@@ -19,7 +19,7 @@ from .workflow_yaml import Document
 
 __all__ = ["shape_problems", "workflow_schema"]
 
-_LATER_KEYS = frozenset({"capability", "concurrency", "foreach"})
+_LATER_KEYS = frozenset({"capability"})
 _LATER_RUNS = ("agent", "mcp", "workflow")
 _TYPES = {
     "array": "a list",
