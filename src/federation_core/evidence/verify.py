@@ -2393,8 +2393,12 @@ class _Check:
 
     def _payload_files(self) -> None:
         here = {path[9:-5] for path in self._listed if path.startswith("payloads/")}
+        named: set[str] = set()
+        kept: set[str] = set()
         for stream, life in self._lives():
             erased = self._erased.get((self._pack_tenant, stream), set())
+            named |= life.references.keys()
+            kept |= life.references.keys() - erased
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
@@ -2408,6 +2412,9 @@ class _Check:
                     path = f"payloads/{digest}.json"
                     self.missing.add(Refusal("PAYLOAD_MISSING", text), path)
                 self._payloads[kind] += 1
+        for digest in sorted(here & named - kept):
+            text = "It is there, and the log says that it was erased."
+            self._wrong("PAYLOAD_MISMATCH", text, f"payloads/{digest}.json")
 
     def _surplus(self) -> None:
         """What is whole, and belongs to nothing."""

@@ -993,6 +993,17 @@ def payloads() -> Iterator[Case]:
     kept = forge.copy()
     kept.keep({})
     yield Case("erased and there", kept.pack(), kept.trust())
+    both = Forge()
+    for run_id in ("r1", "r2"):
+        named = both.run(run_id).start().complete().input_hash
+    both.erase("r1", named)
+    yield Case("erased of one of two runs", both.pack(), both.trust())
+    both.keep({"order": 7})
+    yield Case("erased of one of two runs, and there", both.pack(), both.trust())
+    yield Case("erased of its run, and there", both.pack(runs=["r1"]), both.trust())
+    both.erase("r2", named)
+    both.keep({"order": 7})
+    yield Case("erased of both runs, and there", both.pack(), both.trust())
     bundle = canonical({"files": {"a.cedar": digest(b"x")}})
     for what, listed in variants({"files": {"a.cedar": digest(b"x")}}):
         raw = canonical(listed)
