@@ -1827,11 +1827,14 @@ class _Archive:
             raise Refusal("FILE_DIGEST", f"It cannot be unpacked: {e}.", path) from None
 
     def lines(self, path: str, digest: Any) -> Iterator[bytes]:
-        """The lines of a file, with their newlines, each put into `digest`. Raises as `read`."""
+        """The lines of a file, with their newlines, each put into `digest`. Raises as `read`, and
+        LIMIT_EXCEEDED."""
         try:
             with self._zip.open(self.files[path]) as raw:
                 file = io.BufferedReader(raw, 1 << 17)  # type: ignore[type-var]
                 while line := file.readline(_MAX_FILE_BYTES + 1):
+                    if len(line) > _MAX_FILE_BYTES:
+                        raise Refusal("LIMIT_EXCEEDED", "It has a line of more than 256 MiB.")
                     digest.update(line)
                     yield line
         except _UNREADABLE as e:
