@@ -342,6 +342,7 @@ def _range(leaves: list[bytes]) -> list[Any]:
 
 
 def small_files() -> Iterator[Call]:
+    yield "the most files", lambda: verify._MAX_FILES, ()
     for files in (2, 3, 4):
         yield f"a zip of {files} where 3 are the most", _archive, (files,)
     numbers: tuple[Any, ...] = (
