@@ -34,6 +34,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -171,24 +172,18 @@ def _value_hash(value: Any) -> str:
     return _sha256(_encode(value).encode())
 
 
-_known_instant = ""
-
-
 def _is_instant(text: Any) -> bool:
     """Whether it is `2026-11-23T12:00:00.000000Z`, of which text sorts as time does."""
-    global _known_instant  # noqa: PLW0603 - many events share one instant, and reading is slow
-    if text == _known_instant and text:
-        return True
-    if type(text) is not str or len(text) != 27:
-        return False
+    return type(text) is str and len(text) == 27 and _is_moment(text)
+
+
+@lru_cache(maxsize=8)  # many events share one instant, and reading is slow
+def _is_moment(text: str) -> bool:
     try:
         moment = datetime.fromisoformat(text[:26])
     except ValueError:
         return False
-    if moment.isoformat(timespec="microseconds") + "Z" != text:
-        return False
-    _known_instant = text
-    return True
+    return moment.isoformat(timespec="microseconds") + "Z" == text
 
 
 def _later(instant: str, seconds: int) -> str:
@@ -1944,7 +1939,6 @@ class _Told:
     """What a run's or another stream's events told."""
 
     life: Life | None = None
-    tenant: str | None = None
     lines: int = 0
     end: int | None = None
     """The line of the event that ended the run."""
@@ -2261,7 +2255,7 @@ class _Check:
         told = self._told[stream]
         if told.life is None:
             told.life = Life(self._definition(event["data"].get("definition_hash")))
-            told.tenant = self._pack_tenant = event["tenant"]
+            self._pack_tenant = event["tenant"]
             if self._tenant not in (None, event["tenant"]):
                 text = f"The run is of the tenant {event['tenant'][:80]!r}."
                 self._wrong("ORIGIN", text, _event_file(stream), line)
