@@ -1203,14 +1203,12 @@ class Life:
         counts as one where any step is sensitive."""
         if code == "FC-RUN-003":
             return name == "output_hash"
-        if code in ("FC-POLICY-001", "FC-GATE-001"):
-            if data.get("action") == "run.complete":
+        if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
+            if data["action"] == "run.complete":
                 return True
-            if name != "subject_hash":
-                return False
         elif not code.startswith("FC-STEP"):
             return False
-        spec = self._specs.get(data.get("step_id", ""))
+        spec = self._specs.get(data["step_id"]) if "step_id" in data else None
         return spec is not None and spec.is_sensitive
 
     def _need_allow(self, event: Json, action: str, gate_id: str | None = None) -> None:
