@@ -213,6 +213,7 @@ def texts() -> Iterator[Call]:
     for value in (
         HASH, HASH[:-1], HASH + "f", HASH.upper(), "g" * 64, " " * 64, 64, None, b"f" * 64,
         "0123456789abcdef" * 4, HASH[:-1] + "\n", "f" * 32 + "x" + "f" * 31,
+        "X" + HASH[1:], HASH[:-1] + "X",
     ):  # fmt: skip
         yield f"hash {str(value)[:70]!r}", verify._is_hash, (value,)
     for value in (
@@ -252,6 +253,7 @@ def texts() -> Iterator[Call]:
     ):
         yield f"count {words}", verify._is_count, (words,)
     yield "trust of its own", lambda: verify.Trust((), ()), ()
+    yield "a refusal in words", lambda: str(verify.Refusal("ORIGIN", "what is wrong")), ()
 
 
 def _vkey(public: bytes) -> str:

@@ -18,6 +18,7 @@ def _case(name: str, run: Script) -> LifeCase:
 
 
 def lawful() -> Iterator[LifeCase]:
+    yield LifeCase("nothing yet", (), None)
     for name, make in LAWFUL.items():
         yield _case(name, make())
 
@@ -1979,4 +1980,26 @@ def the_schema_of_a_gate_before_a_secret_output() -> Script:
         input_schema_hash="b" * 64,
         covers=["large"],
     )
+    return run
+
+
+@_story
+def a_secret_that_is_told_again() -> Script:
+    """A value stays the secret of its step when another step is asked for with it."""
+    steps = [{"id": "a", "type": "ACT", "sensitive": True}, {"id": "b", "type": "ACT"}]
+    run = Forge().run("r1", definition=PLAIN | {"steps": steps}).start()
+    run.ask("a", subject="a" * 64)
+    run.ask("b", subject="a" * 64)
+    return run
+
+
+@_story
+def a_gate_about_a_value_is_used_twice() -> Script:
+    run = Forge().run("r1", definition=DOUBTFUL).start()
+    about: Json = {"action": "run.pause", "covers": ["large"], "subject_hash": HASH}
+    run.decide("run.pause", "flag", subject=HASH, flags=[FLAG])
+    run.gate("g1", gate_type="policy_check", required_approvers=["role:fin"], **about)
+    run.answer()
+    run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
+    run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
     return run
