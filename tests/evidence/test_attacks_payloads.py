@@ -14,7 +14,7 @@ from tests.evidence.attack_worlds import (
     verdict,
     world,
 )
-from tests.evidence.pack_forge import canonical, digest, payload_file, repack, unpack
+from tests.evidence.pack_forge import Forge, canonical, digest, payload_file, repack, unpack
 
 SALT = b"\5" * 32
 
@@ -155,14 +155,29 @@ def test_what_was_erased_is_said_to_be() -> None:
     assert_valid(world().packs["erased"], world().trust)  # which was made before
 
 
-def test_some_of_what_was_erased_is_still_there() -> None:
-    """The pack from before, with the log's word that all of it is gone: it may be shown, by whoever
-    kept it; what is missing then is what was erased."""
+def test_a_value_is_shown_that_the_log_says_was_erased() -> None:
+    """By whoever kept the pack from before, or an operator that did not erase: any one of them."""
     gone, before = world().packs["gone"], unpack(world().packs["erased"])
-    kept = next(p for p in before if p.startswith("payloads/"))
-    found = verdict(repack(gone, {kept: before[kept]}), world().trust)
-    assert found.verdict == "VALID_WITH_REDACTIONS"
-    assert found.payloads["present"] == 1
+    kept = [path for path in before if path.startswith("payloads/")]
+    assert len(kept) > 3
+    for path in kept:
+        refused(repack(gone, {path: before[path]}), "PAYLOAD_MISMATCH", path)
+    refused(repack(gone, {path: before[path] for path in kept}), "PAYLOAD_MISMATCH", min(kept))
+
+
+def test_a_value_that_another_run_still_has_may_be_shown() -> None:
+    """In a pack of both runs, until it was erased of both."""
+    forge = Forge()
+    for run_id in ("r1", "r2"):
+        run = forge.run(run_id).start().complete()
+    forge.erase("r1", run.input_hash)
+    forge.keep({"order": 7})
+    assert_valid(forge.pack(), forge.trust())
+    path = f"payloads/{run.input_hash}.json"
+    assert_refused(forge.pack(runs=["r1"]), forge.trust(), "PAYLOAD_MISMATCH", path)
+    forge.erase("r2", run.input_hash)
+    forge.keep({"order": 7})
+    assert_refused(forge.pack(), forge.trust(), "PAYLOAD_MISMATCH", path)
 
 
 def test_the_erasure_is_taken_out() -> None:

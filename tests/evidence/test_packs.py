@@ -151,7 +151,7 @@ def check_contents(pack: Opened) -> None:
 
 
 def named_payloads(events: list[dict[str, Any]]) -> set[str]:
-    fields = ("input", "metadata", "output", "error", "input_schema", "subject")
+    fields = ("input", "metadata", "output", "error", "input_schema", "subject", "items")
     found = (event["data"].get(f"{field}_hash") for event in events for field in fields)
     return {digest for digest in found if digest}
 
@@ -426,4 +426,4 @@ async def test_every_payload_that_events_name_is_stored(tmp_path: Path) -> None:
             kinds |= {event["type"] for event in events}
             assert {n[9:-5] for n in pack.under("payloads")} == named_payloads(events)
             assert "every value that the events name is there" in pack.report
-    assert len(kinds) == 16
+    assert len(kinds) == 17

@@ -34,6 +34,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -171,24 +172,18 @@ def _value_hash(value: Any) -> str:
     return _sha256(_encode(value).encode())
 
 
-_known_instant = ""
-
-
 def _is_instant(text: Any) -> bool:
     """Whether it is `2026-11-23T12:00:00.000000Z`, of which text sorts as time does."""
-    global _known_instant  # noqa: PLW0603 - many events share one instant, and reading is slow
-    if text == _known_instant and text:
-        return True
-    if type(text) is not str or len(text) != 27:
-        return False
+    return type(text) is str and len(text) == 27 and _is_moment(text)
+
+
+@lru_cache(maxsize=8)  # many events share one instant, and reading is slow
+def _is_moment(text: str) -> bool:
     try:
         moment = datetime.fromisoformat(text[:26])
     except ValueError:
         return False
-    if moment.isoformat(timespec="microseconds") + "Z" != text:
-        return False
-    _known_instant = text
-    return True
+    return moment.isoformat(timespec="microseconds") + "Z" == text
 
 
 def _later(instant: str, seconds: int, ms: int = 0) -> str:
@@ -1249,14 +1244,12 @@ class Life:
         counts as one where any step is sensitive."""
         if code == "FC-RUN-003":
             return name == "output_hash"
-        if code in ("FC-POLICY-001", "FC-GATE-001"):
-            if data.get("action") == "run.complete":
+        if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
+            if data["action"] == "run.complete":
                 return True
-            if name != "subject_hash":
-                return False
         elif not code.startswith("FC-STEP"):
             return False
-        spec = self._spec_of(data.get("step_id", ""))
+        spec = self._spec_of(data["step_id"]) if "step_id" in data else None
         return spec is not None and spec.is_sensitive
 
     def _need_allow(self, event: Json, action: str, gate_id: str | None = None) -> None:
@@ -1959,11 +1952,14 @@ class _Archive:
             raise Refusal("FILE_DIGEST", f"It cannot be unpacked: {e}.", path) from None
 
     def lines(self, path: str, digest: Any) -> Iterator[bytes]:
-        """The lines of a file, with their newlines, each put into `digest`. Raises as `read`."""
+        """The lines of a file, with their newlines, each put into `digest`. Raises as `read`, and
+        LIMIT_EXCEEDED."""
         try:
             with self._zip.open(self.files[path]) as raw:
                 file = io.BufferedReader(raw, 1 << 17)  # type: ignore[type-var]
                 while line := file.readline(_MAX_FILE_BYTES + 1):
+                    if len(line) > _MAX_FILE_BYTES:
+                        raise Refusal("LIMIT_EXCEEDED", "It has a line of more than 256 MiB.")
                     digest.update(line)
                     yield line
         except _UNREADABLE as e:
@@ -2073,7 +2069,6 @@ class _Told:
     """What a run's or another stream's events told."""
 
     life: Life | None = None
-    tenant: str | None = None
     lines: int = 0
     end: int | None = None
     """The line of the event that ended the run."""
@@ -2390,7 +2385,7 @@ class _Check:
         told = self._told[stream]
         if told.life is None:
             told.life = Life(self._definition(event["data"].get("definition_hash")))
-            told.tenant = self._pack_tenant = event["tenant"]
+            self._pack_tenant = event["tenant"]
             if self._tenant not in (None, event["tenant"]):
                 text = f"The run is of the tenant {event['tenant'][:80]!r}."
                 self._wrong("ORIGIN", text, _event_file(stream), line)
@@ -2525,8 +2520,12 @@ class _Check:
 
     def _payload_files(self) -> None:
         here = {path[9:-5] for path in self._listed if path.startswith("payloads/")}
+        named: set[str] = set()
+        kept: set[str] = set()
         for stream, life in self._lives():
             erased = self._erased.get((self._pack_tenant, stream), set())
+            named |= life.references.keys()
+            kept |= life.references.keys() - erased
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
@@ -2541,6 +2540,9 @@ class _Check:
                     path = f"payloads/{digest}.json"
                     self.missing.add(Refusal("PAYLOAD_MISSING", text), path)
                 self._payloads[kind] += 1
+        for digest in sorted(here & named - kept):
+            text = "It is there, and the log says that it was erased."
+            self._wrong("PAYLOAD_MISMATCH", text, f"payloads/{digest}.json")
 
     def _count_items(self, digest: str, items: int | None) -> None:
         """The list that a step fanned out over is as long as the event says."""

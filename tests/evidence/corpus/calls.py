@@ -196,7 +196,6 @@ def events() -> Iterator[Call]:
     )  # fmt: skip
     for at in instants:
         yield f"instant {at!r}", _instant, (at,)
-    yield "the same instant", _twice, (INSTANT,)
     for instant, seconds in (
         (INSTANT, 0), (INSTANT, 1), (INSTANT, 60), (INSTANT, -1), (INSTANT, 86_400 * 365),
         ("9999-12-31T23:59:59.999998Z", 0), ("9999-12-31T23:59:59.999998Z", 1),
@@ -206,20 +205,15 @@ def events() -> Iterator[Call]:
 
 
 def _instant(text: Any) -> list[bool]:
-    verify._known_instant = ""
+    """Read, and read again: what was read is remembered."""
     return [verify._is_instant(text), verify._is_instant(text)]
-
-
-def _twice(text: str) -> list[Any]:
-    verify._known_instant = ""
-    first = verify._is_instant(text)
-    return [first, verify._known_instant, verify._is_instant(text), verify._is_instant(text + "x")]
 
 
 def texts() -> Iterator[Call]:
     for value in (
         HASH, HASH[:-1], HASH + "f", HASH.upper(), "g" * 64, " " * 64, 64, None, b"f" * 64,
         "0123456789abcdef" * 4, HASH[:-1] + "\n", "f" * 32 + "x" + "f" * 31,
+        "X" + HASH[1:], HASH[:-1] + "X",
     ):  # fmt: skip
         yield f"hash {str(value)[:70]!r}", verify._is_hash, (value,)
     for value in (
@@ -259,6 +253,7 @@ def texts() -> Iterator[Call]:
     ):
         yield f"count {words}", verify._is_count, (words,)
     yield "trust of its own", lambda: verify.Trust((), ()), ()
+    yield "a refusal in words", lambda: str(verify.Refusal("ORIGIN", "what is wrong")), ()
 
 
 def _vkey(public: bytes) -> str:
@@ -342,6 +337,7 @@ def _range(leaves: list[bytes]) -> list[Any]:
 
 
 def small_files() -> Iterator[Call]:
+    yield "the most files", lambda: verify._MAX_FILES, ()
     for files in (2, 3, 4):
         yield f"a zip of {files} where 3 are the most", _archive, (files,)
     numbers: tuple[Any, ...] = (

@@ -11,7 +11,7 @@ from unittest import mock
 
 from tests.evidence.corpus import packs
 from tests.evidence.corpus.calls import Call
-from tests.evidence.pack_forge import Forge, b64, consistency_proof, repack
+from tests.evidence.pack_forge import Forge, b64, canonical, consistency_proof, repack
 
 from federation_core.evidence import verify
 
@@ -84,6 +84,10 @@ def command() -> Iterator[Call]:
     unread = repack(many, {"index.json": None})
     yield "progress without an index", _progress, (unread, rich.trust(packs.W1, packs.W2))
     yield "progress of many", _progress, (_many().pack(), _many().trust())
+    untold = repack(_many().pack(), {"index.json": None})
+    yield "progress of many without an index", _progress, (untold, _many().trust())
+    for room in (-2, -1, 0, 1):
+        yield f"a line, and room for {room} more", _long_line, (room,)
 
 
 def _small_bar(files: dict[str, bytes], terminal: bool) -> list[str]:
@@ -109,6 +113,23 @@ def _progress(pack: bytes, trust: str) -> list[str]:
         file.flush()
         verify.verify_pack(file.name, trust, progress=lambda done, of: told.append(f"{done}/{of}"))
     return told
+
+
+def _long_line(room: int) -> list[object]:
+    """What is said to a pack whose longest line is so much shorter than may be."""
+    forge = Forge()
+    run = forge.run("r1")
+    run.decide("run.cancel", reason="x" * 5_000)
+    run.end("cancelled")
+    longest = max(len(canonical(event)) + 1 for event in forge.leaves)
+    with (
+        mock.patch.object(verify, "_MAX_FILE_BYTES", longest + room),
+        tempfile.NamedTemporaryFile() as file,
+    ):
+        file.write(forge.pack())
+        file.flush()
+        told = verify.verify_pack(file.name, forge.trust())
+    return [told.verdict, told.events, *(told.error or {}).values()]
 
 
 def _open() -> bytes:

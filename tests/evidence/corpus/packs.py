@@ -35,6 +35,7 @@ W2 = Key("witness.two", b"\x12" * 32, 4)
 W1_AGAIN = Key("witness.one.again", b"\x11" * 32, 4)
 OTHER = Key("federation-core/forge", b"\x21" * 32)
 STRANGER = Key("federation-core/other", b"\x22" * 32)
+_REFUSED = {"attempted": "x", "refusal_code": "x", "reason": "x"}
 
 
 @cache
@@ -229,6 +230,17 @@ def lacking() -> Iterator[Case]:
         other = forge.copy()
         other.leaves[-1] |= members
         yield Case(f"a bundle is lacking, and {name}", other.pack(), forge.trust())
+    forge, pack = small()
+    broken = forge.copy()
+    broken.leaves[-1] |= {"seq": 9}
+    unsigned = repack(broken.pack(), {"receipt.dsse.json": None})
+    yield Case("a receipt is lacking, and seq", unsigned, forge.trust())
+    late = forge.copy()
+    late.emit("run:r1", "FC-AUTH-001", _REFUSED)
+    path = "events/run:r1.jsonl"
+    bad = late.pack(files_override={"receipt.dsse.json": None})
+    bad = repack(bad, {path: unpack(bad)[path][:-2] + b"\n"})
+    yield Case("a receipt is lacking, and the end is no JSON", bad, forge.trust())
     true = LAWFUL["open_run"]().forge
     last = true.run("r2")
     last.decide("run.pause")
@@ -618,6 +630,7 @@ def tree() -> Iterator[Case]:
         "01": proofs | {"01": []},
         "x": proofs | {"x": []},
         "-1": proofs | {"-1": []},
+        "the first out, and a bad one": {"1": proofs["1"], "2": proofs["2"][::-1]},
         "a large number": proofs | {"9" * 19: []},
         "too large a number": proofs | {"9" * 20: []},
         "swapped": proofs | {"0": proofs["1"], "1": proofs["0"]},
@@ -822,6 +835,36 @@ def _rotated_again(trust: str) -> Iterator[Case]:
     yield Case("a receipt of the old key", old, early.trust())
     late, pack = _refused_later()
     yield Case("refused after its key was rotated", pack, late.trust())
+    fewer = json.loads(unpack(pack)["index.json"])
+    fewer["run:r1"] = fewer["run:r1"][:3]
+    less = repack(pack, {"index.json": canonical(fewer)})
+    yield Case("refused after its key was rotated, too few leaves", less, late.trust())
+    for to in (3, 4):
+        ends = [late.epochs[0] | {"to": to}, late.epochs[1]]
+        other = late.tampered("log", partial(_typed, "FC-DATA-001"))
+        receipt = unpack(pack)["receipt.dsse.json"]
+        raw = {"keys/history.jsonl": b"".join(canonical(e) + b"\n" for e in ends)}
+        told = other.pack(files_override={"receipt.dsse.json": receipt} | raw)
+        yield Case(f"its key is said to have ended at {to}", told, late.trust())
+    for to in (3, 4):
+        forge, pack = small()
+        two: list[Json] = [
+            {"from": 0, "key": forge.key.vkey, "to": to},
+            {"from": to + 1, "key": OTHER.vkey, "to": None},
+        ]
+        changes = {"keys/history.jsonl": b"".join(canonical(e) + b"\n" for e in two)}
+        told = repack(pack, {"index.json": b"[]"} | changes)
+        yield Case(f"an epoch is said to end at {to}, and no index", told, forge.trust())
+    forge = Forge()
+    one = forge.run("r1")
+    one.decide("run.cancel")
+    one.end("cancelled")
+    forge.tenant = "other"
+    for _ in range(2):
+        forge.erase("r1", HASH)
+    yield Case("erasures of another tenant", forge.pack(), forge.trust())
+    forge.leaves[-1] |= {"seq": 9}
+    yield Case("erasures of another tenant, and a gap", forge.pack(), forge.trust())
 
 
 def _refused_later() -> tuple[Forge, bytes]:
@@ -832,7 +875,7 @@ def _refused_later() -> tuple[Forge, bytes]:
     run.decide("run.cancel")
     run.end("cancelled")
     forge.rotate(b"\x02" * 32)
-    run.emit("FC-AUTH-001", {"attempted": "x", "refusal_code": "x", "reason": "x"})
+    run.emit("FC-AUTH-001", _REFUSED)
     receipt = dsse(canonical_receipt(forge), first)
     return forge, forge.pack(files_override={"receipt.dsse.json": receipt})
 
@@ -993,6 +1036,21 @@ def payloads() -> Iterator[Case]:
     kept = forge.copy()
     kept.keep({})
     yield Case("erased and there", kept.pack(), kept.trust())
+    both = Forge()
+    for run_id in ("r1", "r2"):
+        named = both.run(run_id).start().complete().input_hash
+    both.erase("r1", named)
+    yield Case("erased of one of two runs", both.pack(), both.trust())
+    both.keep({"order": 7})
+    yield Case("erased of one of two runs, and there", both.pack(), both.trust())
+    yield Case("erased of its run, and there", both.pack(runs=["r1"]), both.trust())
+    own = both.copy()
+    own.erase("r1", digest(canonical({"done": "r1"})))
+    own.keep({"done": "r1"})
+    yield Case("erased of the first run alone, and there", own.pack(), own.trust())
+    both.erase("r2", named)
+    both.keep({"order": 7})
+    yield Case("erased of both runs, and there", both.pack(), both.trust())
     bundle = canonical({"files": {"a.cedar": digest(b"x")}})
     for what, listed in variants({"files": {"a.cedar": digest(b"x")}}):
         raw = canonical(listed)

@@ -18,6 +18,7 @@ def _case(name: str, run: Script) -> LifeCase:
 
 
 def lawful() -> Iterator[LifeCase]:
+    yield LifeCase("nothing yet", (), None)
     for name, make in LAWFUL.items():
         yield _case(name, make())
 
@@ -51,6 +52,9 @@ _ADDED: Json = {
     "role": "fin",
     "expires_at": "2026-11-23T12:00:00.000000Z",
     "error_code": "x",
+    "error_hash": HASH,
+    "reason": "because",
+    "decision_receipt_id": "x",
     "definition_hash": HASH,
     "action": "step.act",
     "attempt": 1,
@@ -1888,3 +1892,114 @@ def _receipt(name: str, value: Any) -> Story:
 
 STORIES["a receipt with a one that is true"] = _receipt("v", True)
 STORIES["a receipt that is another than its hash"] = _receipt("step_id", "b")
+
+
+def _retried(**spec: Any) -> Story:
+    """A step that failed once is tried again."""
+
+    def tell() -> Script:
+        steps = [{"id": "a", "type": "ACT"} | spec]
+        run = Forge().run("r1", definition=PLAIN | {"steps": steps}).start()
+        run.ask("a")
+        run.begin("a")
+        run.failed("a")
+        run.retry("a")
+        return run
+
+    return tell
+
+
+STORIES["retries that nobody allowed"] = _retried()
+STORIES["retries of which nothing is said"] = _retried(retry={})
+STORIES["retries where there are no attempts"] = _retried(retry={"max_attempts": 0})
+
+
+def _at_gate_of_two(**facts: Any) -> Story:
+    """A GATE step at which two are to be asked."""
+
+    def tell() -> Script:
+        gate = {"approvers": ["officer", "role:fin"], "quorum": 2}
+        steps = [{"id": "a", "type": "GATE", "gate": gate}]
+        run = Forge().run("r1", definition=PLAIN | {"steps": steps}).start()
+        run.ask("a", kind="GATE")
+        run.begin("a")
+        run.gate("g1", step_id="a", required_approvers=gate["approvers"], **facts)
+        return run
+
+    return tell
+
+
+STORIES["two are to be asked, and are"] = _at_gate_of_two(quorum=2)
+STORIES["two are to be asked, and one is"] = _at_gate_of_two()
+
+
+def _of_secrets(step_id: str = "a") -> Script:
+    """A run whose only step is a sensitive one, which failed for good."""
+    steps = [{"id": step_id, "type": "ACT", "sensitive": True}]
+    run = Forge().run("r1", definition=PLAIN | {"steps": steps}).start()
+    run.ask(step_id)
+    run.begin(step_id)
+    return run
+
+
+@_story
+def a_secret_output_of_which_nobody_decided() -> Script:
+    run = _of_secrets()
+    run.done("a")
+    run.decide("run.complete", subject="a" * 64)
+    run.end("completed", output_hash="b" * 64)
+    return run
+
+
+@_story
+def an_error_is_no_secret_output() -> Script:
+    run = _of_secrets()
+    run.failed("a")
+    run.end("failed", error_code="x", error_hash="b" * 64)
+    return run
+
+
+@_story
+def a_secret_step_without_a_name() -> Script:
+    run = _of_secrets("")
+    run.decide("run.pause", subject="a" * 64)
+    return run
+
+
+@_story
+def the_schema_of_a_gate_before_a_secret_output() -> Script:
+    run = _of_secrets()
+    run.done("a")
+    run.decide("run.complete", "flag", subject="a" * 64, flags=[FLAG])
+    run.gate(
+        "g1",
+        gate_type="policy_check",
+        required_approvers=FLAG["approvers"],
+        action="run.complete",
+        subject_hash="a" * 64,
+        input_schema_hash="b" * 64,
+        covers=["large"],
+    )
+    return run
+
+
+@_story
+def a_secret_that_is_told_again() -> Script:
+    """A value stays the secret of its step when another step is asked for with it."""
+    steps = [{"id": "a", "type": "ACT", "sensitive": True}, {"id": "b", "type": "ACT"}]
+    run = Forge().run("r1", definition=PLAIN | {"steps": steps}).start()
+    run.ask("a", subject="a" * 64)
+    run.ask("b", subject="a" * 64)
+    return run
+
+
+@_story
+def a_gate_about_a_value_is_used_twice() -> Script:
+    run = Forge().run("r1", definition=DOUBTFUL).start()
+    about: Json = {"action": "run.pause", "covers": ["large"], "subject_hash": HASH}
+    run.decide("run.pause", "flag", subject=HASH, flags=[FLAG])
+    run.gate("g1", gate_type="policy_check", required_approvers=["role:fin"], **about)
+    run.answer()
+    run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
+    run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
+    return run
