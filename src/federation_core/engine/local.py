@@ -36,6 +36,9 @@ class LocalEngine:
     async def start(self) -> None:
         """Take up what was left, and look again now and then for what was missed."""
         await self._wake_due()
+        for run_id in await self._ledger.read(queries.runs_ahead, self._clock()):
+            if run_id not in self._nudges:
+                self.wake(run_id)
         self._sweeper = asyncio.create_task(self._sweep(), name="engine-sweeper")
 
     def wake(self, run_id: str, delay: float = 0.0) -> None:
@@ -82,9 +85,9 @@ class LocalEngine:
             self.wake(run_id, max(0.001, (come_back - self._clock()) / 1_000_000))
 
     async def _wake_due(self) -> None:
-        horizon = self._clock() + int(_SWEEP_S * 1_000_000)
-        due = await self._ledger.read(queries.due_runs, horizon, limit=100_000)
         now = self._clock()
+        horizon = now + int(_SWEEP_S * 1_000_000)
+        due = await self._ledger.read(queries.due_runs, horizon, limit=100_000)
         for run_id, when in due:
             if run_id not in self._nudges and run_id not in self._timers:
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
