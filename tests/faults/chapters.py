@@ -7,12 +7,12 @@ was answered it acknowledges, so that it can be held against what is there after
 
 import asyncio
 import http.client
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from tests.core_helpers import Clock
@@ -20,7 +20,7 @@ from tests.faults.workload import NEXT_BUNDLE, WORKFLOWS
 
 from federation_core.api.idempotency import once
 from federation_core.cli.saving import saving
-from federation_core.errors import Conflict, Forbidden
+from federation_core.errors import Conflict, Forbidden, LedgerUnavailable
 from federation_core.evidence.collector import WitnessSetting
 from federation_core.identity import load_or_create_secret
 from federation_core.ledger.maintenance import rebuild
@@ -49,6 +49,7 @@ from federation_core.witness.server import WitnessApp
 __all__ = ["BEGINNINGS", "CHAPTERS", "Stage", "Tell"]
 
 Json = dict[str, Any]
+T = TypeVar("T")
 Act = Callable[[Call], Awaitable[Any]]
 
 
@@ -78,6 +79,16 @@ class Stage:
         )
 
 
+async def again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the ledger can be used; at most so often."""
+    for _ in range(5):
+        try:
+            return await ask()
+        except LedgerUnavailable:
+            await asyncio.sleep(0)
+    return await ask()
+
+
 class Client:
     """Asks with idempotency keys, as one should."""
 
@@ -92,7 +103,7 @@ class Client:
         async def encoded() -> bytes:
             return msgspec.json.encode(await act(call))
 
-        told = await once(self.fc, call, status, encoded)
+        told = await again(lambda: once(self.fc, call, status, encoded))
         self.stage.tell(key, told.body)
         return msgspec.json.decode(told.body)
 
@@ -211,7 +222,8 @@ async def people(stage: Stage) -> None:
         no = AnswerGateRequest(status="rejected", rejection_reason="no")
         gone = (Conflict, Forbidden)
         try:
-            await fc.gates.answer(fc.call("stranger"), runs[0], gates[0].gate_id, no)
+            stranger = fc.call("stranger")
+            await again(lambda: fc.gates.answer(stranger, runs[0], gates[0].gate_id, no))
         except gone as e:  # a conflict once the gate was answered, before the crash
             stage.tell("", msgspec.json.encode({"refused": e.error_code}))
         await client.ask(
@@ -293,7 +305,7 @@ async def evidence(stage: Stage) -> None:
 
 
 async def _packed(client: Client, run_id: str) -> None:
-    pack = await client.fc.evidence.pack(client.fc.call("anna"), run_id)
+    pack = await again(lambda: client.fc.evidence.pack(client.fc.call("anna"), run_id))
     with pack.file as file, saving(client.stage.folder.parent / "pack.zip") as target:
         target.write(file.read())
     client.stage.tell("", msgspec.json.encode({"pack": pack.summary.pack_hash}))
@@ -371,7 +383,7 @@ async def rebuilding(stage: Stage) -> None:
     assert report.differences == []
 
 
-Chapter = Callable[[Stage], Awaitable[None]]
+Chapter = Callable[[Stage], Coroutine[Any, Any, None]]
 
 CHAPTERS: dict[str, Chapter] = {
     chapter.__name__: chapter

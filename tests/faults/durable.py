@@ -5,7 +5,7 @@ does a name that no chapter makes. Whoever adds a table, an event type or a file
 chapter of `chapters.py` brings it about, and is told by the tests what a crash beside it does.
 """
 
-__all__ = ["ATTENDANT", "TRIED_IN"]
+__all__ = ["ATTENDANT", "COMMITS", "MAY_END", "TRIED_IN"]
 
 _FILES = {
     "make folder data": "first_start",
@@ -94,3 +94,14 @@ ATTENDANT = {
 }
 """Names that only ever stand beside another one, in one transaction: to be killed at that is to be
 killed at this. Beside which, for a reader."""
+
+COMMITS = _ROWS.keys() | _EVENTS.keys()
+"""Writes that are a transaction of a database, which can fail."""
+
+MAY_END = frozenset(
+    {
+        *("rows of alembic_version", "rows of meta", "rows of objects", "FC-POLICY-002"),
+        *("delete runs", "schema", "rows of identity"),
+    }
+)
+"""Commits without which a process cannot start, or do what it was started for."""

@@ -9,8 +9,8 @@ import faulthandler
 import gc
 import json
 import os
-import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,22 +20,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = ["Kill", "Life", "Nursery", "nursery"]
+from tests.core_helpers import Clock
+
+__all__ = ["Fault", "Life", "Nursery", "nursery"]
 
 ROOT = Path(__file__).resolve().parents[2]
+FAILURE = "the disk said no"
 _DEADLINE_S = 40
 """A life that takes longer hangs: it tells where each of its threads stands, and fails."""
 
 
-class Kill(NamedTuple):
-    """SIGKILL `before` or `after` the `number`th write (from 1) that `name` is part of."""
+class Fault(NamedTuple):
+    """What happens `before` or `after` the `number`th write (from 1) that `name` is part of: `how`
+    is `kill` (SIGKILL), `fail` (the database says that it failed; after: though it did not), or
+    `clock` (the clock steps by `seconds`)."""
 
+    how: str
     name: str
     when: str
     number: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.when} {self.name}" + (f" {self.number}" if self.number > 1 else "")
+    seconds: float = 0
 
 
 class Life(NamedTuple):
@@ -57,7 +61,13 @@ class Nursery:
         self._process = process
 
     def live(
-        self, folder: Path, chapter: str, url: str, kill: Kill | None = None, *, record: bool = False
+        self,
+        folder: Path,
+        chapter: str,
+        url: str,
+        fault: Fault | None = None,
+        *,
+        record: bool = False,
     ) -> Life:
         """One life in the data directory `folder`; `url` is the service outside."""
         assert self._process.stdin is not None
@@ -66,7 +76,7 @@ class Nursery:
             "folder": str(folder),
             "chapter": chapter,
             "url": url,
-            "kill": kill,
+            "fault": fault,
             "record": record,
         }
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -104,7 +114,8 @@ class _Plan:
     """What a life does at its durable writes."""
 
     def __init__(self) -> None:
-        self.kill: Kill | None = None
+        self.fault: Fault | None = None
+        self.clock: Clock | None = None
         self.record = False
         self.writes: list[tuple[str, ...]] = []
         self.heard: list[str] = []
@@ -114,13 +125,20 @@ class _Plan:
     def on(self, when: str, names: tuple[str, ...]) -> None:
         if self.record and when == "before":
             self.writes.append(names)
-        kill = self.kill
-        if kill is None or when != kill.when or kill.name not in names:
+        fault = self.fault
+        if fault is None or when != fault.when or fault.name not in names:
             return
         with self._lock:
             self._seen += 1
-            if self._seen == kill.number:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self._seen != fault.number:
+                return
+        if fault.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.how == "fail":
+            raise sqlite3.OperationalError(FAILURE)
+        else:
+            assert self.clock is not None
+            self.clock.forward(fault.seconds)
 
     def hear(self, what: str) -> None:
         if self.record:
@@ -141,7 +159,7 @@ def _live(order: dict[str, Any], pipe: int) -> NoReturn:
     from tests.faults.chapters import CHAPTERS, Stage
 
     faulthandler.dump_traceback_later(_DEADLINE_S, exit=True)
-    _plan.kill = Kill(*order["kill"]) if order["kill"] else None
+    _plan.fault = Fault(*order["fault"]) if order["fault"] else None
     _plan.record = order["record"]
 
     def tell(key: str, body: bytes) -> None:
@@ -149,7 +167,9 @@ def _live(order: dict[str, Any], pipe: int) -> NoReturn:
 
     status = 1
     try:
-        asyncio.run(CHAPTERS[order["chapter"]](Stage(Path(order["folder"]), order["url"], tell)))
+        stage = Stage(Path(order["folder"]), order["url"], tell)
+        _plan.clock = stage.clock
+        asyncio.run(CHAPTERS[order["chapter"]](stage))
         status = 0
     except BaseException:
         import traceback
@@ -202,12 +222,6 @@ def _main() -> None:
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_begin(json.loads(line))) + "\n")
         sys.stdout.flush()
-
-
-def copied(beginning: Path, folder: Path) -> Path:
-    """A data directory as another life left it, with what stands beside it."""
-    shutil.copytree(beginning, folder)
-    return folder / "data"
 
 
 if __name__ == "__main__":

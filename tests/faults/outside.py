@@ -1,9 +1,9 @@
 """The service that steps call, outside of every process that is killed: it counts effects.
 
-`POST /do/<how>` with the header `Idempotency-Key: <run>:<step>:<attempt>` has one effect, and answers
-what it did. `how`: `well`; `late` (it takes its time); `third` (the first two attempts are told to come
-back, and have no effect). A client that asks whether something happened calls `settle`: from then
-on the answer stays true, for a request with that key that comes later is refused.
+`POST /do/<how>` with the header `Idempotency-Key: <run>:<step>:<attempt>` has one effect, and
+answers what it did. `how`: `well`; `late` (it takes its time); `third` (the first two attempts are
+told to come back, and have no effect). A client that asks whether something happened calls
+`settle`: from then on the answer stays true, for a later request with that key is refused.
 """
 
 import json

@@ -33,14 +33,15 @@ _RANDOM = (
     (re.compile(r"^fedcore-pack-\w+$"), "fedcore-pack-*"),
 )
 _STATEMENT = re.compile(
-    r"\b(INSERT(?: OR \w+)? INTO|DELETE FROM|(?<!DO )UPDATE(?! ON\b)|CREATE (?:UNIQUE )?(?:TABLE|INDEX|"
-    r"TRIGGER)(?: IF NOT EXISTS)?|ALTER TABLE|DROP (?:TABLE|INDEX)|COPY)\s+\"?(\w+)",
+    r"\b(INSERT(?: OR \w+)? INTO|DELETE FROM|(?<!DO )UPDATE(?! ON\b)|"
+    r"CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER)(?: IF NOT EXISTS)?|ALTER TABLE|"
+    r"DROP (?:TABLE|INDEX)|COPY)\s+\"?(\w+)",
     re.IGNORECASE,
 )
 _DURABLE_PRAGMA = re.compile(r"PRAGMA (journal_mode *= *\w+|wal_checkpoint)", re.IGNORECASE)
 _PASSING_PRAGMA = re.compile(
-    r"PRAGMA (?:main\.|temp\.)?(synchronous|foreign_keys|cache_size|query_only|busy_timeout|secure_delete|"
-    r"table_info|table_xinfo|index_list|foreign_key_list|data_version|read_uncommitted)\b",
+    r"PRAGMA (?:main\.|temp\.)?(synchronous|foreign_keys|cache_size|query_only|busy_timeout|"
+    r"secure_delete|table_info|table_xinfo|index_list|foreign_key_list|data_version|read_uncommitted)\b",
     re.IGNORECASE,
 )
 _EVENT_TYPE = re.compile(r"FC[-_][A-Z]+[-_][A-Z0-9]+")
@@ -64,7 +65,7 @@ def _of_descriptor(fd: int) -> str | None:
 
 
 def _is_device(path: str) -> bool:
-    return path.startswith(("/dev/", "/proc/", "/sys/")) and not path.startswith("/dev/shm/")  # noqa: S108
+    return path.startswith(("/dev/", "/proc/", "/sys/")) and not path.startswith("/dev/shm/")
 
 
 # Files.
@@ -265,7 +266,7 @@ def _sqlite(on: On) -> None:
         return real(*args, **{**kwargs, "factory": Connection})
 
     sqlite3.connect = connect
-    sqlite3.dbapi2.connect = connect  # type: ignore[attr-defined]
+    sqlite3.dbapi2.connect = connect
 
 
 def _postgresql(on: On) -> None:
@@ -327,32 +328,30 @@ def hear(told: Callable[[str], None]) -> None:
     """Call `told` with the name of everything that Python's audit hooks know to be written."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        what = _heard(event, args)
+        teller = _HEARD.get(event)
+        what = teller(*args) if teller else None
         if what is not None:
             told(what)
 
     sys.addaudithook(hook)
 
 
-def _heard(event: str, args: tuple[Any, ...]) -> str | None:
-    match event, args:
-        case "open", (path, _, flags) if path is not None:
-            return _opening(path, flags)
-        case "os.rename", (old, new, *_):
-            return f"rename {_plain(old)} to {_plain(new)}"
-        case "os.link", (_, new, *_):
-            return f"link {_plain(new)}"
-        case "os.remove", (path, *_):
-            return f"remove {_plain(path)}"
-        case "os.mkdir", (path, *_):
-            return f"make folder {_plain(path)}"
-        case "os.truncate", (path, *_):
-            named = _of_descriptor(path) if isinstance(path, int) else path
-            return None if named is None else f"truncate {_plain(named)}"
-        case "sqlite3.connect", (path,):
-            return f"database {_plain(path)}"
-        case ("os.symlink" | "os.rmdir" | "os.chmod" | "os.chown" | "os.setxattr"), _:
-            return f"{event} {_plain(args[0])}"
-    return None
+_HEARD: dict[str, Callable[..., str | None]] = {
+    "open": lambda path, _mode, flags: None if path is None else _opening(path, flags),
+    "os.rename": lambda old, new, *_: f"rename {_plain(old)} to {_plain(new)}",
+    "os.link": lambda _, new, *__: f"link {_plain(new)}",
+    "os.remove": lambda path, *_: f"remove {_plain(path)}",
+    "os.mkdir": lambda path, *_: f"make folder {_plain(path)}",
+    "os.truncate": lambda path, *_: _truncating(path),
+    "sqlite3.connect": lambda path: f"database {_plain(path)}",
+    **{
+        f"os.{name}": lambda path, *_, name=name: f"{name} {_plain(path)}"
+        for name in ("symlink", "rmdir", "chmod", "chown", "setxattr", "utime")
+    },
+}
+"""How the audit events of writing are named."""
 
 
+def _truncating(file: Any) -> str | None:
+    path = _of_descriptor(file) if isinstance(file, int) else file
+    return None if path is None else f"truncate {_plain(path)}"

@@ -1,84 +1,91 @@
 """Promise 6, at every place where the code makes something durable: the process is killed before
 the write, and after it, and a client that asks again comes to the same end."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from tests.faults.chapters import BEGINNINGS, CHAPTERS
-from tests.faults.durable import ATTENDANT, TRIED_IN
-from tests.faults.invariants import Acknowledged, check, shown
-from tests.faults.lives import Kill, Life, Nursery
-from tests.faults.outside import Outside
+from tests.faults.chapters import CHAPTERS
+from tests.faults.durable import ATTENDANT, COMMITS, MAY_END, TRIED_IN
+from tests.faults.lives import FAILURE, Fault, Life
+from tests.faults.theatre import Theatre
 
 from federation_core.ledger import schema
 from federation_core.spine.events import RUN_EVENTS
 
-Begin = Callable[[tuple[str, ...], Path], Path]
-
 _FILES_OF_A_LEDGER = {"fedcore.db", "fedcore.lock", "secret.key", "signing.key"}
 
 
-def acknowledged(*lives: Life) -> list[Acknowledged]:
-    return [event for life in lives for _, body in life.told for event in shown(json.loads(body))]
-
-
 def answers(life: Life) -> dict[str, str]:
-    """The first answer to each idempotency key."""
+    """The first answer to each idempotency key, unless what it told was erased since."""
     told: dict[str, str] = {}
     for key, body in life.told:
-        if key:
+        if key and "answer_erased" not in body:
             told.setdefault(key, body)
     return told
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", TRIED_IN)
-def test_a_crash_beside_it(
-    room: Path, lives: Nursery, service: Outside, begin: Begin, name: str, when: str
-) -> None:
+def test_a_crash_beside_it(theatre: Theatre, name: str, when: str) -> None:
     chapter = TRIED_IN[name]
-    folder = begin(BEGINNINGS[chapter], room)
-    killed = lives.live(folder, chapter, service.url, Kill(name, when))
+    theatre.begin(chapter)
+    killed = theatre.play(chapter, Fault("kill", name, when))
     assert killed.killed, killed.said
-    again = lives.live(folder, chapter, service.url)
-    assert again.status == 0, again.said
-    check(folder, service, acknowledged(killed, again))
-    first, second = answers(killed), answers(again)
-    assert {k: v for k, v in second.items() if k in first and "answer_erased" not in v}.items() <= (
-        first.items()
-    )
+    again = theatre.played(chapter)
+    theatre.check(killed, again)
+    first = answers(killed)
+    assert {k: v for k, v in answers(again).items() if k in first}.items() <= first.items()
 
 
-def test_every_durable_write_is_known(
-    room: Path, lives: Nursery, service: Outside, begin: Begin
-) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", [n for n in TRIED_IN if n in COMMITS])
+def test_a_failure_of_it(theatre: Theatre, name: str, when: str) -> None:
+    """The database fails to commit; or it says so, and has committed. The process lives on, and
+    the client asks again."""
+    chapter = TRIED_IN[name]
+    theatre.begin(chapter)
+    life = theatre.play(chapter, Fault("fail", name, when))
+    assert not life.killed
+    if life.status:  # it did not start, or did not do its one thing, and says why
+        assert FAILURE in life.said, life.said
+        assert name in MAY_END, life.said
+    theatre.check(life, theatre.played(chapter))
+
+
+@pytest.mark.parametrize("seconds", [3_600, -3_600])
+@pytest.mark.parametrize("name", ["FC-RUN-001", "FC-STEP-001", "FC-STEP-004", "FC-GATE-001"])
+def test_the_clock_steps_beside_it(theatre: Theatre, name: str, seconds: int) -> None:
+    theatre.begin("work")
+    theatre.check(theatre.played("work", Fault("clock", name, "after", 1, seconds)))
+
+
+@pytest.mark.parametrize("name", ["FC-RUN-001", "FC-STEP-001", "FC-STEP-004", "FC-GATE-003"])
+def test_a_crash_and_a_clock_that_was_set_back_meanwhile(theatre: Theatre, name: str) -> None:
+    """What was to be done at once by the clock of then is not put off for an hour."""
+    theatre.begin("work")
+    killed = theatre.play("work", Fault("kill", name, "after"))
+    assert killed.killed, killed.said
+    set_back = Fault("clock", "open fedcore.lock", "before", 1, -3_600)
+    theatre.check(killed, theatre.played("work", set_back))
+
+
+def test_every_durable_write_is_known(theatre: Theatre) -> None:
     """Every chapter is played without a fault; what it writes is what is listed, seen from the two
     sides that there are, and what it leaves behind are the files that there should be."""
     made: dict[str, set[str]] = {}
     for chapter in CHAPTERS:
-        stage = room / chapter
-        folder = begin(BEGINNINGS[chapter], stage)
-        life = lives.live(folder, chapter, service.url, record=True)
-        assert life.status == 0, life.said
+        theatre.begin(chapter)
+        life = theatre.played(chapter, record=True)
         made[chapter] = {name for names in life.writes for name in names}
         unseen = {name for name in life.heard if not name.startswith("database ")} - made[chapter]
         assert not unseen, f"nothing can be killed at {unseen}: teach tests/faults/taps.py"
         connected = {f"close {name}" for name in life.heard if name.startswith("database ")}
         assert connected <= made[chapter]
-        _check_attendants(life)
-        assert {file.name for file in folder.iterdir()} == _FILES_OF_A_LEDGER
-        check(folder, service, acknowledged(life))
-    known = TRIED_IN.keys() | ATTENDANT.keys()
-    assert set().union(*made.values()) == known
+        for names in life.writes:
+            alone = all(name in ATTENDANT for name in names)
+            assert not alone, f"{names} is a write of its own; list it in durable.TRIED_IN"
+        assert {file.name for file in theatre.folder.iterdir()} == _FILES_OF_A_LEDGER
+        theatre.check(life)
+    assert set().union(*made.values()) == TRIED_IN.keys() | ATTENDANT.keys()
     assert {n for n, chapter in TRIED_IN.items() if n not in made[chapter]} == set()
-
-
-def _check_attendants(life: Life) -> None:
-    for names in life.writes:
-        alone = all(name in ATTENDANT for name in names)
-        assert not alone, f"{names} is a write of its own; list it in durable.TRIED_IN"
 
 
 def test_every_table_and_event_type_is_known() -> None:

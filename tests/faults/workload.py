@@ -7,7 +7,9 @@ from tests.core_helpers import bundle, flag, gate, workflow
 
 __all__ = ["BUNDLE", "NEXT_BUNDLE", "NOT_IDEMPOTENT", "WORKFLOWS", "happened", "think"]
 
-_RISKY = 'context.input has json && context.input.json has risk && context.input.json.risk == "high"'
+_RISKY = (
+    'context.input has json && context.input.json has risk && context.input.json.risk == "high"'
+)
 _FLAG = flag("risky", _RISKY, approvers="role:finance")
 BUNDLE = bundle(_FLAG)
 NEXT_BUNDLE = bundle(_FLAG, version="2.0.0")
