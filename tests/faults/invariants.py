@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.faults.workload import NOT_IDEMPOTENT
 from federation_core.evidence.audit import audit
 from federation_core.ledger.maintenance import rebuild
 
-__all__ = ["Acknowledged", "check", "events_of", "shown"]
+__all__ = ["Acknowledged", "Findings", "Rows", "check", "examine", "rows_of", "shown"]
 
 _FINAL = frozenset({"completed", "failed", "cancelled"})
 
@@ -39,50 +40,80 @@ def shown(body: Any) -> Iterator[Acknowledged]:
             yield from shown(value)
 
 
-def events_of(folder: Path) -> dict[tuple[str, int], str]:
-    """The hash of each event that the ledger in `folder` holds, by stream and number."""
+class Findings(NamedTuple):
+    """What was looked at, and what was wrong with it: sentences."""
+
+    events: int
+    runs: int
+    lost: list[str]
+    doubled: list[str]
+    wrong: list[str]
+
+    @property
+    def errors(self) -> list[str]:
+        return [*self.lost, *self.doubled, *self.wrong]
+
+
+class Rows(NamedTuple):
+    """What stands in a ledger at rest."""
+
+    hashes: dict[tuple[str, int], str]
+    runs: list[dict[str, Any]]
+    waiting: set[str]
+
+
+def rows_of(folder: Path) -> Rows:
+    """Read past the product: the events by stream and number, the runs, and those of them that
+    have an open gate."""
     with closing(sqlite3.connect(folder / "fedcore.db")) as db:
-        return {(s, n): h for s, n, h in db.execute("SELECT stream, seq, hash FROM events")}
+        return Rows(
+            {(s, n): h for s, n, h in db.execute("SELECT stream, seq, hash FROM events")},
+            [json.loads(doc) for (doc,) in db.execute("SELECT doc FROM runs")],
+            {r for (r,) in db.execute("SELECT run_id FROM gates WHERE status = 'pending'")},
+        )
 
 
-def _runs(folder: Path) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(folder / "fedcore.db")) as db:
-        return [json.loads(doc) for (doc,) in db.execute("SELECT doc FROM runs")]
-
-
-def _open_gates(folder: Path) -> set[str]:
-    with closing(sqlite3.connect(folder / "fedcore.db")) as db:
-        query = "SELECT run_id FROM gates WHERE status = 'pending'"
-        return {run_id for (run_id,) in db.execute(query)}
+def examine(folder: Path, outside: Outside, acknowledged: Iterable[Acknowledged]) -> Findings:
+    """The ledger at rest in the data directory `folder`: whether it holds all that was
+    acknowledged, verifies, and is what its events say; whether each run has ended or waits
+    honestly; whether any effect was doubled."""
+    wrong: list[str] = []
+    report = audit(folder / "fedcore.db")
+    differences = rebuild(folder / "fedcore.db").differences
+    rows = rows_of(folder)
+    if report.error is not None or differences or report.events != len(rows.hashes):
+        wrong.append(f"the ledger does not verify: {report} {differences}")
+    lost = [
+        f"acknowledged, and not there: {a}"
+        for a in sorted(set(acknowledged))
+        if rows.hashes.get((a.stream, a.seq)) != a.hash
+    ]
+    doubled: list[str] = []
+    for run in rows.runs:
+        at_rest = run["status"] in _FINAL or run["run_id"] in rows.waiting
+        if not at_rest and run["execution"] != "external":
+            wrong.append(f"a run neither ended nor waits: {run}")
+        effects = outside.of(run["run_id"])
+        doubled += _doubled(effects)
+        wanted = _WANTED.get(run["workflow_id"]) if run["status"] == "completed" else None
+        if wanted is not None and {step for step, _ in effects} != wanted:
+            wrong.append(f"a completed run has other effects than it should: {run} {effects}")
+    return Findings(len(rows.hashes), len(rows.runs), lost, doubled, wrong)
 
 
 def check(folder: Path, outside: Outside, acknowledged: Iterable[Acknowledged]) -> None:
-    """The ledger at rest in the data directory `folder` holds all that was acknowledged, verifies,
-    is what its events say; each run has ended or waits honestly; no effect was doubled."""
-    report = audit(folder / "fedcore.db")
-    assert report.error is None, report
-    assert rebuild(folder / "fedcore.db").differences == []
-    there = events_of(folder)
-    assert report.events == len(there)
-    lost = [a for a in set(acknowledged) if there.get((a.stream, a.seq)) != a.hash]
-    assert not lost, f"acknowledged, and not there: {lost}"
-    waiting = _open_gates(folder)
-    for run in _runs(folder):
-        at_rest = run["status"] in _FINAL or run["run_id"] in waiting
-        assert at_rest or run["execution"] == "external", run
-        _check_effects(run, outside)
+    """Fails where `examine` finds anything."""
+    errors = examine(folder, outside, acknowledged).errors
+    assert not errors, "\n".join(errors)
 
 
-def _check_effects(run: dict[str, Any], outside: Outside) -> None:
-    effects = outside.of(run["run_id"])
-    steps = {step for step, _ in effects}
-    for step in steps:
+def _doubled(effects: Counter[tuple[str, str]]) -> Iterator[str]:
+    for step in {step for step, _ in effects}:
         keys = {key: count for (name, key), count in effects.items() if name == step}
-        assert len(keys) == 1, f"{step} had its effect under several keys: {keys}"
-        if step in NOT_IDEMPOTENT:
-            assert sum(keys.values()) == 1, f"{step} had its effect more than once: {keys}"
-    if run["status"] == "completed" and run["workflow_id"] in _WANTED:
-        assert steps == _WANTED[run["workflow_id"]], (run, effects)
+        if len(keys) != 1:
+            yield f"{step} had its effect under several keys: {keys}"
+        elif step in NOT_IDEMPOTENT and sum(keys.values()) != 1:
+            yield f"{step} had its effect more than once: {keys}"
 
 
 _WANTED = {"work": {"again", "busy", "act"}, "short": {"once"}}
