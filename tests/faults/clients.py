@@ -96,7 +96,7 @@ class Client(threading.Thread):
             except httpx.TransportError:
                 time.sleep(_PAUSE_S)
                 continue
-            if answer.status_code in {429, 503}:
+            if answer.status_code in {429, 503} or _asks_again(answer):
                 time.sleep(_PAUSE_S)
                 continue
             assert answer.status_code < 500, answer.text
@@ -146,6 +146,12 @@ class Client(threading.Thread):
             path = f"/workflows/runs/{gate['run_id']}:resume"
             answer = self.ask("POST", path, body, key=key, actor=actor)
             assert answer.status_code in {200, 409}, answer.text  # it may have ended meanwhile
+
+
+def _asks_again(answer: httpx.Response) -> bool:
+    """Whether the ledger went on while it was read, and the client is told to ask once more."""
+    codes = ("key_rotated", "checkpoint_pending")
+    return answer.status_code == 409 and answer.json()["code"] in codes
 
 
 Script = Callable[[Client], None]

@@ -97,7 +97,7 @@ class World:
             self.faults.append(f"the clock goes wrong by {seconds} s")
         if self.rng.random() < 0.7:
             when = self.rng.choice(["before", "after"])
-            number = self.rng.choice([self.rng.randint(1, 30), self.rng.randint(10, 300)])
+            number = self.rng.choice([self.rng.randint(1, 20), self.rng.randint(9, 90)])
             server = self.up((number, when))
             end = time.monotonic() + _WAIT_S
             while server.process.poll() is None and self.is_busy and time.monotonic() < end:
