@@ -10,7 +10,7 @@ MUTATION_READY := $(VENV)/.mutation-ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test serve check format bench mutants clean
+.PHONY: help setup prove test serve check format bench faults mutants clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -47,6 +47,9 @@ $(BENCH_READY): $(READY)
 
 bench: $(BENCH_READY) ## governed steps a second, beside a peer in the same run
 	$(BIN)/python -m bench
+
+faults: $(READY) ## processes killed at every durable write and under load; SEEDS=200, SEED=n for one
+	$(BIN)/python -m tests.faults
 
 $(MUTATION_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'

@@ -31,9 +31,9 @@ _DEADLINE_S = 40
 
 
 class Fault(NamedTuple):
-    """What happens `before` or `after` the `number`th write (from 1) that `name` is part of: `how`
-    is `kill` (SIGKILL), `fail` (the database says that it failed; after: though it did not), or
-    `clock` (the clock steps by `seconds`)."""
+    """What happens `before` or `after` the `number`th write (from 1) that `name` (`*`: any) is part
+    of: `how` is `kill` (SIGKILL), `fail` (the database says that it failed; after: though it did
+    not), or `clock` (the clock steps by `seconds`)."""
 
     how: str
     name: str
@@ -126,7 +126,7 @@ class _Plan:
         if self.record and when == "before":
             self.writes.append(names)
         fault = self.fault
-        if fault is None or when != fault.when or fault.name not in names:
+        if fault is None or when != fault.when or fault.name not in (*names, "*"):
             return
         with self._lock:
             self._seen += 1

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from os import write  # as it is before the taps
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class _Killer:
         with self._lock:
             self._seen += 1
             if self._seen == self._number:
-                os.write(2, f"killed {when} {' + '.join(names)}\n".encode())
+                write(2, f"killed {when} {' + '.join(names)}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

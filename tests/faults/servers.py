@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ __all__ = ["Clockwork", "Server", "Setup"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _TELLING_S = 0.5
+_GREETING_S = 60.0
 
 
 class Clockwork:
@@ -78,6 +80,8 @@ class Server:
     def greet(self) -> bool:
         """Wait until it listens; whether it does, or has ended before."""
         assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], _GREETING_S)
+        assert ready, f"the server neither listens nor ends: {self.tell()}"
         greeting = self.process.stdout.readline()
         self.url = greeting.partition("listens on ")[2].partition(" ")[0]
         return bool(self.url)

@@ -7,7 +7,7 @@ from tempfile import mkdtemp
 
 from tests.core_helpers import write_bundle
 from tests.faults.chapters import BEGINNINGS
-from tests.faults.invariants import check, shown
+from tests.faults.invariants import Findings, examine, shown
 from tests.faults.lives import Fault, Life, Nursery
 from tests.faults.outside import Effect, Outside
 from tests.faults.workload import BUNDLE
@@ -76,7 +76,13 @@ class Theatre:
         assert life.status == 0, life.said
         return life
 
+    def examine(self, *lives: Life) -> Findings:
+        """What is there when these lives are over."""
+        told = [body for life in lives for _, body in life.told]
+        events = [event for body in told for event in shown(json.loads(body))]
+        return examine(self.folder, self.service, events)
+
     def check(self, *lives: Life) -> None:
         """All that must hold, when these lives are over."""
-        told = [body for life in lives for _, body in life.told]
-        check(self.folder, self.service, [e for body in told for e in shown(json.loads(body))])
+        errors = self.examine(*lives).errors
+        assert not errors, "\n".join(errors)
