@@ -35,11 +35,16 @@ def test_a_crash_beside_it(theatre: Theatre, name: str, when: str) -> None:
     assert {k: v for k, v in answers(again).items() if k in first}.items() <= first.items()
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("name", [n for n in TRIED_IN if n in COMMITS])
+_REFUSED = ("rows of checkpoints", "delete payloads", "FC-STEP-001", "FC-STEP-002", "FC-KEY-001")
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [*((name, "before") for name in _REFUSED), *((n, "after") for n in TRIED_IN if n in COMMITS)],
+)
 def test_a_failure_of_it(theatre: Theatre, name: str, when: str) -> None:
     """The database fails to commit; or it says so, and has committed. The process lives on, and
-    the client asks again."""
+    the client asks again. (`make faults` fails every commit, either way.)"""
     chapter = TRIED_IN[name]
     theatre.begin(chapter)
     life = theatre.play(chapter, Fault("fail", name, when))
@@ -51,13 +56,13 @@ def test_a_failure_of_it(theatre: Theatre, name: str, when: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [3_600, -3_600])
-@pytest.mark.parametrize("name", ["FC-RUN-001", "FC-STEP-001", "FC-STEP-004", "FC-GATE-001"])
+@pytest.mark.parametrize("name", ["FC-STEP-004", "FC-GATE-001"])
 def test_the_clock_steps_beside_it(theatre: Theatre, name: str, seconds: int) -> None:
     theatre.begin("work")
     theatre.check(theatre.played("work", Fault("clock", name, "after", 1, seconds)))
 
 
-@pytest.mark.parametrize("name", ["FC-RUN-001", "FC-STEP-001", "FC-STEP-004", "FC-GATE-003"])
+@pytest.mark.parametrize("name", ["FC-RUN-001", "FC-STEP-001", "FC-STEP-004"])
 def test_a_crash_and_a_clock_that_was_set_back_meanwhile(theatre: Theatre, name: str) -> None:
     """What was to be done at once by the clock of then is not put off for an hour."""
     theatre.begin("work")
