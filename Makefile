@@ -11,7 +11,7 @@ WORKERS ?= 2
 SERVICES := build/services/node_modules/.restate-server-1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test serve check format bench mutants services clean
+.PHONY: help setup prove test serve check format bench faults mutants services clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -56,6 +56,9 @@ $(BENCH_READY): $(READY)
 
 bench: $(BENCH_READY) ## governed steps a second, beside a peer in the same run
 	$(BIN)/python -m bench
+
+faults: $(READY) ## processes killed at every durable write and under load; SEEDS=200, SEED=n for one
+	$(BIN)/python -m tests.faults
 
 $(MUTATION_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'

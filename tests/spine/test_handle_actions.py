@@ -22,8 +22,10 @@ from federation_core.spine.actions import (
     ResolveDoubt,
     next_actions,
 )
+from federation_core.spine.actor import SYSTEM
 from federation_core.spine.commands import CompleteRun, StartRun
 from federation_core.spine.definition import GateSpec
+from federation_core.spine.turn import Turn
 
 NOTHING = Next((), None)
 ONE = workflow(step("a", attempts=2))
@@ -133,3 +135,18 @@ def test_a_client_drives_its_own_run() -> None:
     assert after(life) == NOTHING
     life.request(expires_s=60)
     assert after(life, later=60_000_000) == Next((Expire("g0"),), None)
+
+
+def test_a_retry_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    """How long it has waited is not known then; a gate's expiry waits for the clock."""
+    life = Life(ONE).started()
+    life.propose("a")
+    life.fail("a", retriable=True)
+    waiting = after(life)
+    assert waiting.actions == ()
+    assert waiting.wake_at is not None
+    behind = next_actions(life.run, life.now, executing=frozenset(), set_back=True)
+    assert behind == Next((Ask("a", 2),), None)
+    late = life.now - 2_000_000
+    assert Turn(life.run, actor=SYSTEM, now=late, new_id=str, log="log").set_back
+    assert not Turn(life.run, actor=SYSTEM, now=life.now - 1, new_id=str, log="log").set_back

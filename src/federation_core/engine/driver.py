@@ -70,8 +70,8 @@ class Driver:
                     self._must_hold_lease()
                     await work.begin(progress.jobs[permit.step_id])
                 if not work.executing and (self.draining or not nudge.is_set()):
-                    return progress.wake_at
-                await self._wait(nudge, progress.wake_at)
+                    return self._due(progress)
+                await self._wait(nudge, self._due(progress))
         finally:
             work.cancel()
 
@@ -140,6 +140,14 @@ class Driver:
         if known is None:
             known = self._compiled[run.definition_hash] = compile_workflow(run.definition)
         return known
+
+    def _due(self, progress: Progress) -> int | None:
+        """When to come back, by the clock as it is now: it may have been set back since the turn
+        began, and a pause of a second is none of an hour."""
+        wake_at, turn = progress.wake_at, progress.turn
+        if wake_at is None or turn.set_back:
+            return wake_at
+        return min(wake_at, self._clock() + wake_at - turn.now)
 
     async def _wait(self, nudge: asyncio.Event, wake_at: int | None) -> None:
         if wake_at is None:

@@ -47,6 +47,9 @@ class LocalEngine:
         self._ledger.on_fenced(self.abandon)
         self._ledger.listen_elsewhere(self._appended_elsewhere)
         await self._wake_due()
+        for run_id in await self._ledger.read(queries.runs_ahead, self._clock()):
+            if run_id not in self._nudges:
+                self.wake(run_id)
         self._sweeper = asyncio.create_task(self._sweep(), name="engine-sweeper")
 
     def wake(self, run_id: str, delay: float = 0.0) -> None:

@@ -96,7 +96,8 @@ class Progress:
         """Take every action there is. `executing` are the steps that this driver is executing."""
         while True:
             held = executing.union(p.step_id for p in self.turn.permits)
-            following = next_actions(self.run, self.turn.now, executing=held)
+            turn = self.turn
+            following = next_actions(self.run, turn.now, executing=held, set_back=turn.set_back)
             self.wake_at = following.wake_at
             if not following.actions:
                 break

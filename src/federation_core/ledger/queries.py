@@ -44,6 +44,7 @@ __all__ = [
     "receipt_hashes",
     "run_of_gate",
     "run_row",
+    "runs_ahead",
     "setting",
     "steps_of",
     "stream_tenant",
@@ -316,6 +317,17 @@ def due_runs(
         others = select(nodes.c.node).where(nodes.c.fenced == 0, nodes.c.node != node)
         query = query.where(or_(runs.c.node.is_(None), runs.c.node.not_in(others)))
     return [(row.run_id, row.wake_at) for row in c.execute(query)]
+
+
+def runs_ahead(c: Connection, now: int) -> list[str]:
+    """Runs to wake whose last event is later than `now`: the clock was set back since, so when they
+    are due by their own time says nothing. Looks at every run that has something to do later."""
+    query = select(runs.c.run_id, runs.c.doc).where(runs.c.wake_at > now)
+    return [
+        run_id
+        for run_id, doc in c.execute(query)
+        if from_rfc3339(_run.decode(doc).updated_at) > now
+    ]
 
 
 def workflow_row(c: Connection, tenant: str, workflow_id: str, version: str) -> WorkflowDoc | None:

@@ -81,8 +81,14 @@ class Next(msgspec.Struct, frozen=True):
     wake_at: int | None
 
 
-def next_actions(run: Run, now: int, *, executing: frozenset[str] | set[str]) -> Next:
+def next_actions(
+    run: Run, now: int, *, executing: frozenset[str] | set[str], set_back: bool = False
+) -> Next:
     """What to do at `now`. `executing` are the steps whose execution the asking driver holds.
+
+    `set_back` says that the clock was set back since the run's last event. How long a retry has
+    waited is not known then, and it does not wait any longer: a pause between two attempts is a
+    courtesy, and an hour of it none. A gate's expiry waits for the clock.
 
     Nothing here lets a step run: `Ask` leads to a decision, and only that to a permit.
     """
@@ -105,21 +111,24 @@ def next_actions(run: Run, now: int, *, executing: frozenset[str] | set[str]) ->
     if run.is_managed:
         actions.extend(Recover(step_id) for step_id in run.in_flight if step_id not in executing)
         if run.doomed is None:
-            _managed(run, now, actions, timers)
+            _managed(run, now, actions, timers, set_back=set_back)
     return Next(tuple(actions), min(timers, default=None))
 
 
-def _managed(run: Run, now: int, actions: list[Action], timers: list[int]) -> None:
+def _managed(
+    run: Run, now: int, actions: list[Action], timers: list[int], *, set_back: bool
+) -> None:
     if run.status == "pending" and not run.open_gates:
         actions.append(AskRun())
     if run.status != "running":
         return
     for step_id in run.ready:
         state = run.steps[step_id].state
+        not_before = state.not_before if isinstance(state, Pending) else None
         if step_id in run.specs and run.specs[step_id].fans_out:
             actions.append(FanOut(step_id))
-        elif isinstance(state, Pending) and state.not_before and state.not_before > now:
-            timers.append(state.not_before)
+        elif not_before and not_before > now and not set_back:
+            timers.append(not_before)
         elif isinstance(state, (Pending, Flagged)):
             actions.append(Ask(step_id, state.attempt))
     actions.extend(_answered(run))

@@ -17,9 +17,15 @@ from .steps import Permit
 __all__ = ["Turn"]
 
 
+_SKEW_US = 1_000_000
+"""By how much two clocks that are both right may differ."""
+
+
 class Turn:
     """`now` is microseconds since the epoch; `new_id` supplies gate ids; `log` is the log's name,
     and `node` the process that executes what the turn starts, where there are several.
+
+    `set_back` says that the clock is behind the run's last event by more than clocks differ.
 
     `base` is the head the turn began at: what the ledger must still find there. `permits` are the
     executions that this turn starts: they may be used once the append has returned. `values` are
@@ -39,6 +45,7 @@ class Turn:
         self.run = run
         self.actor = actor
         self.now = max(now, run.last_at)  # a clock that steps back never reorders a stream
+        self.set_back = now < run.last_at - _SKEW_US
         self.new_id = new_id
         self.log = log
         self.node = node
