@@ -191,7 +191,7 @@ def test_a_setting_that_cannot_be(fedcore: Fedcore, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FEDCORE_ENGINE", "steam")
     result = fedcore("settings")
     assert (result.status, result.out) == (3, "")
-    assert result.err == "Error: FEDCORE_ENGINE is 'steam'; it must be 'local'.\n"
+    assert result.err == "Error: FEDCORE_ENGINE is 'steam'; it must be 'local' or 'restate'.\n"
 
 
 @pytest.mark.parametrize("verb", ["verify", "rebuild"])

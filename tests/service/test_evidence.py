@@ -231,6 +231,7 @@ async def test_packs_of_both_epochs_verify_after_a_rotation(tmp_path: Path) -> N
         assert verdict.error["code"] == "UNKNOWN_KEY"
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_witnesses_stand_behind_a_pack(tmp_path: Path) -> None:
     folder = tmp_path / "core"
     async with core(folder) as fc:

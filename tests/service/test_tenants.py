@@ -122,7 +122,7 @@ OF_THE_LOG: dict[str, Callable[[FederationCore, Call], Awaitable[Any]]] = {
     "log.trust": lambda fc, call: fc.log.trust(call),
 }
 """Of all tenants together: hashes and keys alone, without an `admin`."""
-NOT_A_CALLERS = {"policies.restore"}
+NOT_A_CALLERS = {"policies.restore", "runs.bear"}
 ROOMS = (
     *("answers", "erasures", "evidence", "gates", "log", "policies", "runs", "schedules", "steps"),
     "workflows",

@@ -253,6 +253,7 @@ def texts() -> Iterator[Call]:
     ):
         yield f"count {words}", verify._is_count, (words,)
     yield "trust of its own", lambda: verify.Trust((), ()), ()
+    yield "the definition of no life", lambda: verify.Life(None).definition_hash, ()
     yield "a refusal in words", lambda: str(verify.Refusal("ORIGIN", "what is wrong")), ()
 
 

@@ -2003,3 +2003,11 @@ def a_gate_about_a_value_is_used_twice() -> Script:
     run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
     run.decide("run.pause", subject=HASH, flags=[FLAG], covered_by=["g1"])
     return run
+
+
+@_story
+def a_denied_step_is_tried_again() -> Script:
+    run = Forge().run("r1").start()
+    run.ask("a", "deny")
+    run.retry("a")
+    return run
