@@ -9,7 +9,8 @@ import asyncio
 import structlog
 
 from ..errors import FederationError, LedgerUnavailable
-from ..ledger import Ledger, queries
+from ..ledger import Append, Ledger, queries
+from ..ledger.kin import kin_to_wake
 from .driver import Driver
 from .ports import Clock
 
@@ -35,6 +36,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Take up what was left, and look again now and then for what was missed."""
+        self._ledger.listen(self._heed)
         await self._wake_due()
         self._sweeper = asyncio.create_task(self._sweep(), name="engine-sweeper")
 
@@ -88,6 +90,16 @@ class LocalEngine:
         for run_id, when in due:
             if run_id not in self._nudges and run_id not in self._timers:
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
+
+        for run_id in await self._ledger.read(kin_to_wake, limit=100_000):
+            if run_id not in self._nudges:
+                self.wake(run_id)
+
+    def _heed(self, appends: list[Append]) -> None:
+        """What became durable may concern other runs."""
+        for append in appends:
+            for run_id in append.wakes:
+                self.wake(run_id)
 
     async def _sweep(self) -> None:
         while True:

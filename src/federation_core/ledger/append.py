@@ -46,6 +46,8 @@ class Append(msgspec.Struct):
     (table → rows in the order of its columns); `objects` are texts by their SHA-256. Without
     events it only stores what else it has.
 
+    `wakes` are other runs that have something to do once it is stored.
+
     With `after_checkpoint` it is stored only where the newest checkpoint has that size, -1 where
     there is none: compare-and-swap.
     """
@@ -60,6 +62,7 @@ class Append(msgspec.Struct):
     answer: Answer | None = None
     erasures: list[Erasure] = []
     after_checkpoint: int | None = None
+    wakes: tuple[str, ...] = ()
 
     @property
     def run_status(self) -> str | None:

@@ -24,7 +24,7 @@ __all__ = [
     "workflows",
 ]
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
@@ -115,8 +115,11 @@ runs = Table(
     # on. Written with its cause, so that no wake-up is lost in a crash.
     Column("wake_at", BigInteger),
     Column("doc", Text, nullable=False),
+    # The run of whose step this one is the execution, until it has ended.
+    Column("executes_for", Text),
     Index("runs_by_tenant", "tenant", "run_id"),
     Index("runs_by_wake", "wake_at", sqlite_where=text("wake_at IS NOT NULL")),
+    Index("runs_by_executes_for", "executes_for", sqlite_where=text("executes_for IS NOT NULL")),
 )
 
 steps = Table(
@@ -125,6 +128,9 @@ steps = Table(
     Column("run_id", Text, primary_key=True),
     Column("step_index", BigInteger, primary_key=True),
     Column("doc", Text, nullable=False),
+    # The child run that the step waits for, as long as it does.
+    Column("awaits", Text),
+    Index("steps_by_awaits", "awaits", sqlite_where=text("awaits IS NOT NULL")),
 )
 
 gates = Table(

@@ -114,7 +114,7 @@ class Visit:
         return gate_view(doc, self.live.values | self.turn.values)
 
     def step_view(self, step_id: str) -> Step:
-        return step_doc(self.run.steps[step_id])
+        return step_doc(self.run, self.run.steps[step_id])
 
     def new_logs(self) -> list[LogEntry]:
         """The log entries of this turn."""

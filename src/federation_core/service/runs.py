@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ..engine.asking import ask
+from ..engine.births import ask_birth
 from ..errors import FieldError, InvalidInput
 from ..ledger import queries
 from ..ledger.documents import WorkflowDoc
@@ -125,22 +126,17 @@ class Runs:
         self, call: Call, request: CreateRunRequest, run_id: str, version: str, mode: PolicyMode
     ) -> Decision:
         parts = self._parts
-        return parts.governor.decide(
+        return ask_birth(
+            parts.governor,
             call.actor,
             call.tenant,
-            "run.create",
+            run_id=run_id,
+            workflow=(request.workflow_id, version),
+            given=request.input_payload,
+            metadata=request.metadata,
+            tags=list(request.tags),
             mode=mode,
-            workflow_id=request.workflow_id,
-            step_id=None,
-            context={
-                "run_id": run_id,
-                "workflow_version": version,
-                "input": request.input_payload,
-                "run_input": request.input_payload,
-                "metadata": request.metadata,
-                "tags": list(request.tags),
-                "now": parts.clock() // 1_000_000,
-            },
+            now=parts.clock(),
         )
 
     async def change_status(

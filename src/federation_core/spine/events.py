@@ -25,6 +25,7 @@ __all__ = [
     "RunEventData",
     "RunStatus",
     "RunStatusChanged",
+    "StepCarried",
     "StepCompleted",
     "StepError",
     "StepFailed",
@@ -66,6 +67,13 @@ class RunCreated(_Data, frozen=True, kw_only=True):
     metadata_hash: str
     tags: tuple[str, ...] = ()
     parent_run_id: str | None = None
+    parent_step: str | None = None
+    """The step of the parent that this run executes: the engine started it, and it ends with it."""
+    parent_attempt: int = 1
+    restarted_from: str | None = None
+    """The ended run that this one does again from some step on."""
+    sensitive: bool = False
+    """What it takes and gives is salted, as it is in the step that it executes."""
     correlation_id: str
 
 
@@ -180,6 +188,22 @@ class StepSkipped(_Data, frozen=True, kw_only=True):
     reason: str
 
 
+class StepCarried(_Data, frozen=True, kw_only=True):
+    """A step that ended well in another run, and is not done again in this one. `from_run` is the
+    run that did it, and `receipt` is its receipt there. A step that was skipped there has only a
+    `reason`."""
+
+    code: ClassVar[str] = "FC-STEP-008"
+    step_id: str
+    from_run: str
+    attempt: int = 0
+    input_hash: str | None = None
+    output_hash: str | None = None
+    receipt: dict[str, Any] | None = None
+    receipt_hash: str | None = None
+    reason: str | None = None
+
+
 class GateRequested(_Data, frozen=True, kw_only=True):
     code: ClassVar[str] = "FC-GATE-001"
     gate_id: str
@@ -270,6 +294,7 @@ RunEventData = (
     | StepRetryScheduled
     | StepInDoubt
     | StepSkipped
+    | StepCarried
     | GateRequested
     | GateResolved
     | GateResumed

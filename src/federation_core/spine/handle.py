@@ -31,6 +31,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     c.StartRun: handle_run.start,
     c.CompleteRun: handle_run.complete,
     c.FailRun: handle_run.fail,
+    c.AbandonRun: handle_run.abandon,
     c.ChangeStatus: handle_run.change_status,
     c.RecordRefusal: handle_run.refuse,
     c.ProposeStep: handle_steps.propose,

@@ -1,7 +1,16 @@
 """Commands about a run as a whole: its birth, its changes of status, its end."""
 
 from ..errors import Conflict, Forbidden
-from .commands import ChangeStatus, CompleteRun, CreateRun, FailRun, RecordRefusal, StartRun
+from .children import PARENT_ENDED
+from .commands import (
+    AbandonRun,
+    ChangeStatus,
+    CompleteRun,
+    CreateRun,
+    FailRun,
+    RecordRefusal,
+    StartRun,
+)
 from .decision import Decision
 from .endings import end_run
 from .events import AttemptRefused, RunCreated, RunStatus, RunStatusChanged
@@ -12,6 +21,7 @@ from .turn import Turn
 
 __all__ = [
     "TRANSITIONS",
+    "abandon",
     "action_for",
     "change_status",
     "complete",
@@ -54,9 +64,15 @@ def create(turn: Turn, command: CreateRun) -> None:
             metadata_hash=command.metadata_hash,
             tags=command.tags,
             parent_run_id=command.parent_run_id,
+            parent_step=command.parent_step,
+            parent_attempt=command.parent_attempt,
+            restarted_from=command.restarted_from,
+            sensitive=command.sensitive,
             correlation_id=command.correlation_id,
         )
     )
+    for carried in command.carried:
+        turn.emit(carried)
     _decide(turn, command.decision, "run.create", command.input_hash)
 
 
@@ -83,6 +99,18 @@ def fail(turn: Turn, command: FailRun) -> None:
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status} already.", code="run_ended")
     end_run(turn, "failed", code=command.code, reason=command.reason)
+
+
+def abandon(turn: Turn, command: AbandonRun) -> None:
+    """Nobody waits for this child run any more."""
+    del command
+    run = turn.run
+    if run.parent_step is None:
+        raise Conflict("No step of another run started this one.", code="not_a_child")
+    if run.is_ended:
+        raise Conflict(f"The run is {run.status} already.", code="run_ended")
+    why = f"step {run.parent_step} of run {run.parent_run_id} does not wait for it any more"
+    end_run(turn, "cancelled", code=PARENT_ENDED, reason=why)
 
 
 def _must_be(turn: Turn, status: RunStatus) -> None:

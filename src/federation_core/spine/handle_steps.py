@@ -1,6 +1,7 @@
 """Commands about steps."""
 
 from ..errors import Conflict, NotFound
+from .children import is_child_step
 from .commands import CompleteStep, FailStep, ProposeStep, RecoverStep, RetryStep, SkipStep
 from .definition import GateSpec, StepSpec
 from .endings import fail_step
@@ -64,10 +65,10 @@ def propose(turn: Turn, command: ProposeStep) -> None:
         assert isinstance(state, Permitted)
         permit = _start(turn, state.permit)
         spec = run.specs.get(command.step_id)
-        if spec is None or spec.work is not None:
-            turn.permits.append(permit)
-        else:
+        if spec is not None and spec.work is None:
             _open_gate_step(turn, permit, spec)
+        elif not is_child_step(spec):  # else a run of its own executes it: see `actions.Join`
+            turn.permits.append(permit)
 
 
 def _must_be_ready(turn: Turn, step_id: str) -> None:

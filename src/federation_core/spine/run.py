@@ -31,7 +31,8 @@ class Run:
     `doomed` is set by a denied or failed step or a refused gate. `spent` are gates whose approval
     was used up: it lets one change of status through, or one attempt of a client's step, not every
     later one. (The retries of a managed step are bounded by its definition, and stay covered.)
-    `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
+    `ready` (step ids), `joining` (those that wait for a child run) and the counters are kept beside
+    the steps, so that what may happen next
     costs the same in a run of ten steps and of ten thousand.
     """
 
@@ -40,6 +41,7 @@ class Run:
         "actor_kind",
         "actor_roles",
         "at_gate",
+        "carried",
         "cleared",
         "completed_at",
         "correlation_id",
@@ -58,18 +60,23 @@ class Run:
         "held",
         "in_flight",
         "input_hash",
+        "joining",
         "last_at",
         "metadata_hash",
         "open_gates",
         "output_hash",
+        "parent_attempt",
         "parent_run_id",
+        "parent_step",
         "policy_hashes",
         "policy_mode",
         "ready",
         "reason",
         "receipts",
         "refusals",
+        "restarted_from",
         "run_id",
+        "sensitive",
         "specs",
         "spent",
         "started_at",
@@ -105,6 +112,10 @@ class Run:
         self.via: str | None = None
         self.correlation_id = ""
         self.parent_run_id: str | None = None
+        self.parent_step: str | None = None
+        self.parent_attempt = 1
+        self.restarted_from: str | None = None
+        self.sensitive = self.held = False
         self.tags: tuple[str, ...] = ()
         self.input_hash = ""
         self.metadata_hash = ""
@@ -112,28 +123,26 @@ class Run:
         self.error_hash: str | None = None
         self.error_code: str | None = None
         self.reason: str | None = None
-        self.created_at = 0
         self.started_at: int | None = None
         self.completed_at: int | None = None
-        self.last_at = 0
+        self.created_at = self.last_at = 0
         self.current_step: str | None = None
-        self.step_index = 0
+        self.step_index = self.unsatisfied = 0
         self.steps: dict[str, Step] = {}
         self.gates: dict[str, Gate] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
         self.policy_hashes: dict[str, None] = {}
-        self.held = False
         self.doomed: Doom | None = None
-        self.refusals = 0
+        self.refusals = self.carried = 0
         self.ready: dict[str, None] = {}
         self.in_flight: dict[str, None] = {}
+        self.joining: dict[str, None] = {}
         self.at_gate: dict[str, None] = {}
         self.spent: dict[str, None] = {}
         self.cleared: tuple[str, str, str | None, str] | None = None
         self.open_gates: dict[str, None] = {}
         self.unmet: dict[str, int] = {}
-        self.unsatisfied = 0
         self.dependants: dict[str, list[str]] = {}
 
     @property
@@ -152,6 +161,12 @@ class Run:
     @property
     def is_managed(self) -> bool:
         return self.execution == "managed"
+
+    @property
+    def is_working(self) -> bool:
+        """Something may be executing that its end has to wait for; a child run is not: it is
+        cancelled with it."""
+        return len(self.in_flight) > len(self.joining)
 
     def plan(self, workflow: Workflow) -> None:
         """Lay out the steps of a managed run before anything has happened to them."""

@@ -7,6 +7,7 @@ import msgspec
 from .events import PolicyEvaluated, StepError
 
 __all__ = [
+    "Carried",
     "Completed",
     "Denied",
     "Failed",
@@ -122,6 +123,17 @@ class Skipped(msgspec.Struct, frozen=True):
     status = "skipped"
 
 
+class Carried(msgspec.Struct, frozen=True):
+    """It ended well in the run `from_run`, from which this one was restarted: its output is there,
+    and nothing of it is executed here."""
+
+    from_run: str
+    attempt: int
+    output_hash: str
+    receipt_hash: str
+    status = "completed"
+
+
 StepState = (
     Pending
     | Flagged
@@ -133,6 +145,7 @@ StepState = (
     | Failed
     | Denied
     | Skipped
+    | Carried
 )
 
 
@@ -157,7 +170,7 @@ class Step(msgspec.Struct, frozen=True):
         match self.state:
             case Skipped():
                 return 0
-            case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n):
+            case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n) | Carried(attempt=n):
                 return n
             case other:
                 return other.permit.attempt
@@ -170,4 +183,4 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def is_satisfied(self) -> bool:
         """Steps that need it may go on."""
-        return isinstance(self.state, (Completed, Skipped))
+        return isinstance(self.state, (Completed, Skipped, Carried))
