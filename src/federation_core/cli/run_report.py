@@ -26,6 +26,8 @@ def header(run: Json) -> Parts:
                 ("Status", colored(run["status"])),
                 ("Workflow", f"{run['workflow_id']} {run['workflow_version']}, {run['execution']}"),
                 ("Actor", run["actor_id"]),
+                ("Parent", _parent(run)),
+                ("Restarted from", run["restarted_from"]),
                 ("Started", moment(run["created_at"])),
                 ("Ended", moment(run["completed_at"])),
                 ("Input", _json(run["input_payload"])),
@@ -38,8 +40,14 @@ def header(run: Json) -> Parts:
     ]
 
 
+def _parent(run: Json) -> str | None:
+    step = f", step {run['parent_step']}" if run["parent_step"] else ""
+    return f"{run['parent_run_id']}{step}" if run["parent_run_id"] else None
+
+
 def steps(found: Iterable[Json]) -> Parts:
-    """When each step ran, and the hashes that it answers with."""
+    """When each step ran, and the hashes that it answers with; and which other runs did it."""
+    found = list(found)
     columns = [
         folded("STEP"),
         fixed("TYPE"),
@@ -63,7 +71,19 @@ def steps(found: Iterable[Json]) -> Parts:
         ]
         for step in found
     ]
-    return _section("Steps", table(columns, rows)) if rows else []
+    return [*_section("Steps", table(columns, rows)), *_elsewhere(found)] if rows else []
+
+
+def _elsewhere(found: Iterable[Json]) -> Parts:
+    """Steps that other runs executed: children, and those that this one was restarted from."""
+    rows = [
+        [step["step_id"], what, step[name]]
+        for step in found
+        for name, what in (("child_run_id", "child run"), ("carried_from", "carried over from"))
+        if step[name]
+    ]
+    columns = [folded("STEP"), fixed("DONE BY"), fixed("RUN")]
+    return _section("Done by other runs", table(columns, rows)) if rows else []
 
 
 def decisions(entries: Iterable[Json]) -> Parts:

@@ -230,11 +230,12 @@ class Progress:
         run = self.run
         if run.sensitive or any(spec.sensitive for spec in run.specs.values()):
             return True
+        fresh = {payload.hash for payload in self.payloads if payload.salt}
         for step_id in run.specs:
             state = run.steps[step_id].state
             if not isinstance(state, (Completed, Carried)) or not is_child_step(run.specs[step_id]):
                 continue
-            if await self.live.salt_of(state.output_hash):
+            if state.output_hash in fresh or await self.live.salt_of(state.output_hash):
                 return True
         return False
 

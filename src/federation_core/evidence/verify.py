@@ -870,6 +870,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "decision_hash": _is_hash,
         "idempotency_key": str,
         "again?": bool,
+        "child_run_id?": str,
     },
     "FC-STEP-002": _ENDING | {"output_hash": _is_hash},
     "FC-STEP-003": _ENDING | {"error": _is_error, "error_hash?": _is_hash},
@@ -1167,6 +1168,7 @@ class _Child:
     workflow: str
     version: str | None
     input: str
+    is_sensitive: bool
     end: str | None = None
     output: str | None = None
 
@@ -1319,7 +1321,8 @@ class Life:
         if "restarted_from" in data and (not managed or step_id is not None):
             raise _illegal("only a managed run that executes no step restarts another")
         if step_id is None:
-            if "parent_attempt" in data or "sensitive" in data:
+            odd = "sensitive" in data and "restarted_from" not in data
+            if "parent_attempt" in data or odd:
                 raise _illegal("it says something of a step that it does not execute")
             return
         if not managed or "parent_run_id" not in data:
@@ -1562,13 +1565,21 @@ class Life:
             raise _illegal("it is another step's index or key")
         if not again:
             step.started_at = event["at"]
-        spec = self._specs.get(step_id)
-        if spec is not None and spec.child is not None:
-            if again:
-                raise _illegal("a child run is not started again, but found")
-            name = _child_id(self.run_id, step_id, step.attempt, _milliseconds(event["at"]))
-            self._children[step_id, step.attempt] = _Child(name or "", *spec.child, step.input)
+        self._start_child(event, data, step)
         self._put(step, "running")
+
+    def _start_child(self, event: Json, data: Json, step: _Step) -> None:
+        """The event names the run that executes the step, where the workflow wants one."""
+        spec, name = self._specs.get(step.step_id), None
+        if spec is not None and spec.child is not None:
+            if "again" in data:
+                raise _illegal("a child run is not started again, but found")
+            at = _milliseconds(event["at"])
+            name = _child_id(self.run_id, step.step_id, step.attempt, at) or ""
+            child = _Child(name, *spec.child, step.input, spec.is_sensitive)
+            self._children[step.step_id, step.attempt] = child
+        if data.get("child_run_id") != name:
+            raise _illegal("it names another child run than its own")
 
     def _done(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running", "waiting", "in_doubt")
@@ -1932,6 +1943,8 @@ def _compare_child(child: Kin, parent: Kin) -> None:
         raise _not_kin(child, "it was not started with what its parent was")
     if (above["policy_mode"], born["policy_mode"]) == ("strict", "loose"):
         raise _not_kin(child, "a strict run has no loose child")
+    if ("sensitive" in born) != step.is_sensitive:
+        raise _not_kin(child, "it is not as sensitive as the step that it executes")
     if step.end == "completed" and (child.status, child.output) != ("completed", step.output):
         raise _not_kin(child, "the step that it executes completed, and not as it did")
     if child.abandoned and step.end is None:
@@ -1943,6 +1956,9 @@ def _not_kin(run: Kin, why: str) -> Refusal:
     return Refusal("ILLEGAL_TRANSITION", text, _event_file(f"run:{run.run_id}"))
 
 
+_SAME_AGAIN = ("definition_hash", "input_hash", "sensitive")
+
+
 def compare_restart(run: Life, old: Life) -> None:
     """Hold a restarted run against the one that it does again. Raises `Refusal` where that has not
     ended without completing, was of another workflow, input or tenant, or a step that is carried
@@ -1950,7 +1966,10 @@ def compare_restart(run: Life, old: Life) -> None:
     kin, before = run.kin(), old.kin()
     if not old.ended or old.status == "completed" or before.tenant != kin.tenant:
         raise _not_kin(kin, "only a run that ended without completing is restarted")
-    if any(kin.born.get(n) != before.born.get(n) for n in ("definition_hash", "input_hash")):
+    modes = (before.born["policy_mode"], kin.born["policy_mode"])
+    if modes == ("strict", "loose"):
+        raise _not_kin(kin, "a strict run is not restarted as a loose one")
+    if any(kin.born.get(n) != before.born.get(n) for n in _SAME_AGAIN):
         raise _not_kin(kin, "it is not of the workflow and input of the run that it restarts")
     results = old.results()
     for step_id, told in run.carried().items():

@@ -11,6 +11,7 @@ from .requests import (
     RecordStepRequest,
     RegisterRequest,
     RequestGateRequest,
+    RestartRequest,
     ResumeRequest,
     RotateRequest,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "RecordStepRequest",
     "RegisterRequest",
     "RequestGateRequest",
+    "RestartRequest",
     "ResumeRequest",
     "RotateRequest",
 ]

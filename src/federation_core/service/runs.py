@@ -23,7 +23,8 @@ from .call import Call
 from .catalog import Catalog
 from .parts import Parts, Visit
 from .reading import read_logs, read_payload, read_run, read_runs, require_run
-from .requests import ChangeStatusRequest, CreateRunRequest
+from .requests import ChangeStatusRequest, CreateRunRequest, RestartRequest
+from .restarts import restart
 from .views import LogEntry, PayloadAnswer, RunAnswer
 from .views import Run as RunView
 
@@ -78,6 +79,18 @@ class Runs:
             answer = RunAnswer(await visit.run_view(), visit.new_logs()[:1], [], [])
             await visit.commit(201, answer)
         return answer
+
+    async def restart(self, call: Call, run_id: str, request: RestartRequest) -> RunAnswer:
+        """Do a run that failed or was cancelled again from a step on, as a new run of the same
+        workflow with the same input. Steps that ended well, and do not wait for that one, are
+        carried over; all else has decisions of its own, the birth included.
+
+        Raises `NotFound`, `Conflict` for a run that has not ended, has completed, is a client's, or
+        of which a value was erased, `InvalidInput` for a step that there is not, `Forbidden` where
+        in strict mode the caller answered a gate that would be carried over.
+        """
+        call.caller.require("workflow:write")
+        return await restart(self._parts, call, run_id, request)
 
     async def _registered(self, tenant: str, request: CreateRunRequest) -> WorkflowDoc | None:
         """The registered workflow that is meant: the version named, else the one registered last.

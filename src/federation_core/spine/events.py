@@ -146,6 +146,8 @@ class StepStarted(_Data, frozen=True, kw_only=True):
     idempotency_key: str
     again: bool = False
     """The same attempt once more: its first start has no end, and the step is idempotent."""
+    child_run_id: str | None = None
+    """The run that executes it, where it is a run of its own."""
 
 
 class StepCompleted(_Data, frozen=True, kw_only=True):

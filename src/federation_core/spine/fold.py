@@ -96,7 +96,8 @@ def _check_kin(event: Event, data: RunCreated) -> None:
         require(lawful, event, "only a managed run that executes no step restarts another")
     if data.parent_step is None:
         require(data.parent_attempt == 1, event, "it names an attempt of no step")
-        require(not data.sensitive, event, "only a run that executes a step is as sensitive")
+        lawful = not data.sensitive or data.restarted_from is not None
+        require(lawful, event, "only a run that executes a step is as sensitive")
         return
     known = data.parent_run_id is not None and data.parent_attempt >= 1
     require(managed and known, event, "it executes a step of no run")

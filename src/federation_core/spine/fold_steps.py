@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from .children import is_child_step
+from .children import child_run_id, is_child_step
 from .envelope import Event
 from .events import (
     PolicyEvaluated,
@@ -125,6 +125,11 @@ def _started(run: Run, event: Event, data: StepStarted) -> None:
     known = (step.step_type, step.index, permit.idempotency_key(run.run_id))
     require(told == known, event, "it is another step's type, index or key")
     started_at = state.started_at if isinstance(state, Running) else event.at
+    child = None
+    if is_child_step(run.specs.get(step.step_id)):
+        require(not data.again, event, "a child run is not started again, but found")
+        child = child_run_id(run.run_id, step.step_id, data.attempt, event.at)
+    require(data.child_run_id == child, event, "it names another child run")
     _put(run, step, Running(permit, started_at))
 
 

@@ -1,7 +1,7 @@
 """Commands about steps."""
 
 from ..errors import Conflict, NotFound
-from .children import is_child_step
+from .children import child_run_id, is_child_step
 from .commands import CompleteStep, FailStep, ProposeStep, RecoverStep, RetryStep, SkipStep
 from .definition import GateSpec, StepSpec
 from .endings import fail_step
@@ -101,9 +101,16 @@ def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
             decision_hash=permit.decision_hash,
             idempotency_key=permit.idempotency_key(turn.run.run_id),
             again=again,
+            child_run_id=_child(turn, permit),
         )
     )
     return permit
+
+
+def _child(turn: Turn, permit: Permit) -> str | None:
+    if not is_child_step(turn.run.specs.get(permit.step_id)):
+        return None
+    return child_run_id(turn.run.run_id, permit.step_id, permit.attempt, turn.now)
 
 
 def _open_gate_step(turn: Turn, permit: Permit, spec: StepSpec) -> None:
