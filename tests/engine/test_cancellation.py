@@ -81,7 +81,7 @@ async def test_a_request_of_a_child_is_aborted_with_its_parent(tmp_path: Path) -
 async def test_a_synchronous_function_learns_that_nobody_waits_for_it(
     tmp_path: Path, stage: Stage, how: str
 ) -> None:
-    keys = {"timeout": "50ms"} if how == "timeout" else {}
+    keys: dict[str, Any] = {"timeout": "50ms"} if how == "timeout" else {}
     async with core(tmp_path) as fc:
         run_id = await begin(fc, py("work", "listen", idempotent=True, **keys))
         await stage.told("work began")

@@ -93,7 +93,7 @@ class Liar(Attacker):
         remade: dict[str, bytes | None] = {p: d for p, d in files.items() if p.startswith(kept)}
         pack = family().packs["family"]
         gone = {p: None for p in unpack(pack) if p.startswith("receipts/") and p not in remade}
-        return repack(pack, {**gone, **remade})  # type: ignore[dict-item]
+        return repack(pack, {**gone, **remade})
 
 
 def refused(liar: Attacker, name: str, line: int, code: str = "ILLEGAL_TRANSITION") -> None:
