@@ -57,7 +57,9 @@ async def test_a_request_whose_time_is_over_is_aborted(tmp_path: Path) -> None:
     async with endless() as server:
         allow = [f"127.0.0.1:{server.port}"]
         async with core(tmp_path, http_allow=allow) as fc, asyncio.timeout(20):
-            run_id = await begin(fc, ask(server.port, timeout="500ms", retry={"max_attempts": 3}))
+            run_id = await begin(
+                fc, ask(server.port, timeout="500ms", retry={"max_attempts": 3, "backoff": "1ms"})
+            )
             await server.left.wait()
             answer = await until(fc, run_id)
     assert answer.steps[0].error is not None

@@ -110,6 +110,17 @@ def test_the_family_is_valid_together_and_alone() -> None:
     assert len(assert_valid(family().packs["family"], family().trust).run_ids) == len(FAMILY)
 
 
+def test_the_report_tells_of_kin() -> None:
+    runs = family().runs
+    told = {name: unpack(family().packs[name])["REPORT.md"].decode() for name in FAMILY}
+    assert f"`{runs['child']}`" in told["parent"]
+    assert f"`{runs['parent']}`" in told["child"]
+    assert "executes step" in told["child"]
+    assert f"`{runs['old']}`; 2 steps were carried over, and not done again" in told["new"]
+    assert f"completed in run `{runs['old']}`, carried over" in told["new"]
+    assert f"skipped in run `{runs['old']}`, carried over" in told["new"]
+
+
 # children
 
 

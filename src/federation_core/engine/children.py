@@ -9,9 +9,9 @@ import asyncio
 import msgspec
 
 from ..errors import StaleAppend
-from ..ledger import Ledger, Payload, queries
-from ..ledger.documents import RunDoc, WorkflowDoc
-from ..ledger.kin import Ended, depth_of, ended_child
+from ..ledger import Ledger, Payload
+from ..ledger.documents import RunDoc
+from ..ledger.kin import Ended, ended_child, nursery
 from ..spine import events
 from ..spine.actions import Join
 from ..spine.actor import Actor
@@ -87,34 +87,33 @@ class Children:
         """The workflow, and the child's input and metadata."""
         work = parent.specs[join.step_id].work
         assert isinstance(work, ChildWork)
-        doc = await self._registered(parent.tenant, work)
-        if await self._ledger.read(depth_of, parent.tenant, parent.run_id) >= MAX_DEPTH:
+        version = None if work.version is msgspec.UNSET else work.version
+        wanted = list(dict.fromkeys((join.input_hash, parent.metadata_hash)))
+        found = await self._ledger.read(
+            nursery,
+            parent.tenant,
+            parent.run_id,
+            workflow=work.workflow,
+            version=version,
+            hashes=wanted,
+        )
+        if found.workflow is None:
+            named = f" in version {version}" if version else ""
+            raise _Refused(f"Workflow {work.workflow!r} is not registered{named}; register it.")
+        if found.depth >= MAX_DEPTH:
             raise _Refused(
                 f"Runs start one another {MAX_DEPTH} levels deep already, and no deeper; does "
                 f"workflow {work.workflow!r} start itself?"
             )
-        workflow = await self._runs.definition(doc.definition_hash)
-        wanted = [join.input_hash, parent.metadata_hash]
-        found = await self._ledger.read(queries.payloads_of, parent.stream, wanted)
-        if len(found) < len(set(wanted)):
+        if len(found.values) < len(wanted):
             raise _Refused("The input or the metadata of the child run was erased.")
-        errors = validate(workflow.input_schema or {}, msgspec.json.decode(found[wanted[0]].value))
+        workflow = await self._runs.definition(found.workflow.definition_hash)
+        given = msgspec.json.decode(found.values[join.input_hash].value)
+        errors = validate(workflow.input_schema or {}, given)
         if errors:
             where = f"{errors[0].path or '/'}: {errors[0].message}"
             raise _Refused(f"Workflow {work.workflow!r} refuses what stands in with: {where}.")
-        return workflow, [found[digest] for digest in dict.fromkeys(wanted)]
-
-    async def _registered(self, tenant: str, work: ChildWork) -> WorkflowDoc:
-        if work.version is msgspec.UNSET:
-            doc = await self._ledger.read(queries.newest_workflow, tenant, work.workflow)
-            named = ""
-        else:
-            read = queries.workflow_row
-            doc = await self._ledger.read(read, tenant, work.workflow, work.version)
-            named = f" in version {work.version}"
-        if doc is None:
-            raise _Refused(f"Workflow {work.workflow!r} is not registered{named}; register it.")
-        return doc
+        return workflow, [found.values[digest] for digest in wanted]
 
     def _birth(
         self, run: Run, parent: Run, join: Join, workflow: Workflow, payloads: list[Payload]

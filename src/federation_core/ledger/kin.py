@@ -5,6 +5,7 @@ of whose step a run is the execution, until it ends. Both follow from one stream
 not fit together between them is what a crash has left to be done.
 """
 
+import msgspec
 from sqlalchemy import Connection, exists, or_, select
 
 from ..spine.children import MAX_DEPTH, REFUSED, abandoned_child
@@ -12,11 +13,19 @@ from ..spine.events import StepFailed
 from ..spine.run import FINAL
 from ..spine.turn import Turn
 from .append import Payload
-from .documents import RunDoc
-from .queries import payloads_of, run_row
+from .documents import RunDoc, WorkflowDoc
+from .queries import newest_workflow, payloads_of, run_row, workflow_row
 from .schema import runs, steps
 
-__all__ = ["Ended", "depth_of", "ended_child", "is_awaited", "kin_to_wake", "runs_to_wake"]
+__all__ = [
+    "Ended",
+    "Nursery",
+    "ended_child",
+    "is_awaited",
+    "kin_to_wake",
+    "nursery",
+    "runs_to_wake",
+]
 
 
 def runs_to_wake(turn: Turn) -> tuple[str, ...]:
@@ -62,11 +71,11 @@ def kin_to_wake(c: Connection, *, limit: int) -> list[str]:
     return [*c.execute(parents).scalars(), *c.execute(orphans).scalars()]
 
 
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How a child run ended, and its output where it completed and that was not erased."""
 
-    def __init__(self, doc: RunDoc, output: Payload | None) -> None:
-        self.doc, self.output = doc, output
+    doc: RunDoc
+    output: Payload | None
 
 
 def ended_child(c: Connection, tenant: str, run_id: str) -> Ended | bool:
@@ -76,6 +85,32 @@ def ended_child(c: Connection, tenant: str, run_id: str) -> Ended | bool:
         return doc is not None
     found = payloads_of(c, f"run:{run_id}", [doc.output_hash]) if doc.output_hash else {}
     return Ended(doc, found.get(doc.output_hash or ""))
+
+
+class Nursery(msgspec.Struct, frozen=True):
+    """What a child run is born from: the version that is meant (None where it is not registered),
+    how deep its parent stands, and values of the parent by hash."""
+
+    workflow: WorkflowDoc | None
+    depth: int
+    values: dict[str, Payload]
+
+
+def nursery(
+    c: Connection,
+    tenant: str,
+    parent: str,
+    *,
+    workflow: str,
+    version: str | None,
+    hashes: list[str],
+) -> Nursery:
+    """For a child of the run `parent`; without a `version` the one that was registered last."""
+    if version is None:
+        doc = newest_workflow(c, tenant, workflow)
+    else:
+        doc = workflow_row(c, tenant, workflow, version)
+    return Nursery(doc, depth_of(c, tenant, parent), payloads_of(c, f"run:{parent}", hashes))
 
 
 def depth_of(c: Connection, tenant: str, run_id: str) -> int:

@@ -223,6 +223,8 @@ def recover(turn: Turn, command: RecoverStep) -> None:
     permit = step.state.permit
     if not run.is_managed:
         raise Conflict("Its client executes this run, not the server.", code="external_run")
+    if is_child_step(run.specs.get(command.step_id)):
+        raise Conflict(f"Step {command.step_id} waits for its child run.", code="step_waiting")
     if run.doomed is not None:
         lost = StepError(
             type="Lost", message="The server stopped while it ran; nobody saw its end."
