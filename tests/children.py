@@ -251,8 +251,8 @@ async def _live(
     lease_s: float = 10.0,
     fenced: bool = False,
 ) -> None:
-    """One life of a server: it goes on where the last one stopped, or begins a run; the file
-    `acknowledged` says that a client knows of it."""
+    """One life of a server: it goes on where the last one stopped, or begins a run of the last of
+    the workflows, one a line; the file `acknowledged` says that a client knows of it."""
     from tests.core_helpers import core, register, start, until
 
     text = (definition or folder / "workflow.yaml").read_text()
@@ -263,11 +263,12 @@ async def _live(
     ) as fc:
         if fenced:
             fc._parts.ledger.on_fenced(lambda: _say("fenced"))
-        runs = await fc.runs.page(fc.call("x"))
+        runs = [r for r in await fc.runs.page(fc.call("x")) if r.parent_run_id is None]
         if runs:
             run_id = runs[0].run_id
         else:
-            await register(fc, text)
+            for one in text.splitlines():
+                await register(fc, one)
             run_id = await start(fc, {"path": str(folder / "effects")})
             (folder / "acknowledged").write_text(run_id)
         await until(fc, run_id)

@@ -218,6 +218,7 @@ async def idle(fc: FederationCore) -> None:
     async with asyncio.timeout(30):
         while fc.driving:
             await asyncio.sleep(0)
+    await asyncio.sleep(0)  # what is done of a task is called a turn later
 
 
 async def open_gates(fc: FederationCore, run_id: str, count: int = 1) -> list[Gate]:

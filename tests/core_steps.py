@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ class Stage:
     def __init__(self) -> None:
         self.effects: list[tuple[str, str]] = []
         self.signals: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.heard: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     @property
     def names(self) -> list[str]:
@@ -25,6 +27,10 @@ class Stage:
 
     def go(self, name: str) -> None:
         self.signals[name].set()
+
+    async def told(self, name: str) -> None:
+        """Wait for what a function on a thread tells."""
+        assert await asyncio.to_thread(self.heard[name].wait, 20)
 
     async def seen(self, name: str) -> None:
         async with asyncio.timeout(20):
@@ -113,3 +119,16 @@ def append(name: str, path: str, ctx: StepContext) -> dict[str, str]:
         os.close(fd)
     moment(f"after {name}")
     return {"did": name}
+
+
+def listen(name: str, ctx: StepContext) -> None:
+    """Signal `<name> began`, work until nobody waits any more, and signal `<name> ended early`."""
+    _stage.heard[f"{name} began"].set()
+    if ctx.cancelled.wait(20) and ctx.cancelled.is_set():
+        _stage.heard[f"{name} ended early"].set()
+
+
+def look(name: str, ctx: StepContext) -> bool:
+    """Whether it was told to stop."""
+    del name
+    return ctx.cancelled.wait(0) or ctx.cancelled.is_set()

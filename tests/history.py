@@ -21,6 +21,7 @@ from tests.core_helpers import (
     workflow,
 )
 from tests.core_steps import new_stage
+from tests.kin_helpers import cancel, kid, register_kid, restart
 from tests.schedule_helpers import add
 
 from federation_core.errors import Forbidden, InvalidInput, NotFound
@@ -68,6 +69,7 @@ async def make_history(folder: Path) -> None:
     async with core(folder, *POLICIES, clock=clock) as fc:
         await register(fc, workflow(*STEPS, output="${steps.last.output}"))
         await _managed(fc, clock)
+        await _kin(fc)
         await _external(fc)
         await _administration(fc)
         each = py("each", foreach="input.list", concurrency=2, with_={"name": "${item}"})
@@ -119,6 +121,17 @@ async def _managed(fc: FederationCore, clock: Clock) -> None:
         await until(fc, run_id)
     for run_id in (*paused[:3], *paused[3:5]):
         await until(fc, run_id)
+
+
+async def _kin(fc: FederationCore) -> None:
+    """A child, and a run that is done again from its gate on."""
+    failed = await fc.runs.page(fc.call("x"), status="failed")
+    [rejected] = [r for r in failed if r.error_details["code"] == "gate_rejected"]
+    again = await restart(fc, rejected.run_id, "ask")
+    await open_gates(fc, again)
+    await cancel(fc, again)
+    await register_kid(fc, py("inner"))
+    await until(fc, await begin(fc, kid("sub", sensitive=True), version="5.0.0"))
 
 
 async def _flagged(fc: FederationCore, run_id: str) -> None:

@@ -154,6 +154,20 @@ class Client:
         body = {"workflow_id": workflow_id, "input_payload": input_payload or {}, **more}
         return self._dict("POST", "/workflows/runs", json=body, wait=wait, key=key)
 
+    def restart_run(
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        wait: float | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> Json:
+        """`more` are `metadata` and `tags`; `wait` seconds for it to end or pause."""
+        body = {"from_step": from_step, **more}
+        path = f"/workflows/runs/{run_id}:restart"
+        return self._dict("POST", path, json=body, wait=wait, key=key)
+
     def get_run(
         self,
         run_id: str,

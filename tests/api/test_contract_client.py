@@ -15,12 +15,12 @@ def names(text: str) -> set[str]:
 RUN = names(
     "run_id workflow_id workflow_version definition_hash execution status current_step step_index "
     "tenant_id actor_id correlation_id input_payload output_payload error_details metadata tags "
-    "parent_run_id receipt_chain workflow_receipt_hash evidence_pack_hash evidence_pack_refs "
-    "created_at started_at completed_at updated_at"
+    "parent_run_id parent_step restarted_from receipt_chain workflow_receipt_hash "
+    "evidence_pack_hash evidence_pack_refs created_at started_at completed_at updated_at"
 )
 STEP = names(
     "step_id step_type step_index status attempt agent_id started_at ended_at duration_ms "
-    "input_hash output_hash receipt_hash decision error"
+    "input_hash output_hash receipt_hash decision error child_run_id carried_from"
 )
 DECISION = names(
     "decision reason policy_id policy_hash tier rules_triggered evaluated_at duration_us"

@@ -1,6 +1,7 @@
 """`federation_core.client` against a server: every method finds its path and its shape."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.api_helpers import Server, bearer
@@ -49,6 +50,43 @@ def test_an_external_run_and_its_gates(client: Client) -> None:
     bypassed = client.bypass_gate(run_id, gate["gate_id"], "an emergency")
     assert bypassed["status"] == "bypassed"
     assert [run["run_id"] for run in client.list_runs(limit=1)] == [run_id]
+
+
+def test_a_run_is_done_again_once_for_each_key(client: Client) -> None:
+    client.register_workflow(YAML)
+    old = client.create_run("pay", wait=10)["run"]
+    with pytest.raises(ApiError) as refused:
+        client.restart_run(old["run_id"], "act")
+    assert (refused.value.status, refused.value.error_code) == (409, "run_not_ended")
+    client.change_status(old["run_id"], "cancelled")
+    new = client.restart_run(old["run_id"], "ask", wait=10, key="again", tags=["x"])["run"]
+    assert (new["status"], new["restarted_from"], new["tags"]) == ("paused", old["run_id"], ["x"])
+    same = client.restart_run(old["run_id"], "ask", wait=10, key="again", tags=["x"])["run"]
+    assert same["run_id"] == new["run_id"]
+    for body, status in (({"from_step": "nowhere"}, 422), ({"step": "ask"}, 422), ({}, 422)):
+        path = f"/workflows/runs/{old['run_id']}:restart"
+        with pytest.raises(ApiError) as refused:
+            client.request("POST", path, json=body)
+        assert refused.value.status == status
+
+
+def test_a_child_and_its_parent_name_each_other(client: Client) -> None:
+    client.register_workflow(YAML)
+    client.register_workflow(
+        "workflow: order\nversion: 1.0.0\nsteps:\n"
+        "  - {id: pay, type: ACT, run: workflow, workflow: pay}\n"
+        'output: "${steps.pay.output}"\n'
+    )
+    run = client.create_run("order")["run"]
+    gates: list[dict[str, Any]] = []
+    while not gates:
+        gates = client.pending_gates()
+    child = client.get_run(gates[0]["run_id"])["run"]
+    assert (child["parent_run_id"], child["parent_step"]) == (run["run_id"], "pay")
+    client.resume(child["run_id"], gates[0]["gate_id"], "approve", {})
+    whole = client.get_run(run["run_id"], steps=True, wait=10)
+    assert whole["run"]["output_payload"] == "done"
+    assert whole["steps"][0]["child_run_id"] == child["run_id"]
 
 
 def test_evidence_and_the_log(client: Client) -> None:

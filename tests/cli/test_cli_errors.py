@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str])
 
 USAGE = {
     "nonsense": "No such command 'nonsense'; see `fedcore --help`.",
-    "runs strt": "No such command 'strt'. Did you mean 'start'? See `fedcore runs --help`.",
+    "runs wach": "No such command 'wach'. Did you mean 'watch'? See `fedcore runs --help`.",
     "gate list": "No such command 'gate'. Did you mean 'gates'? See `fedcore --help`.",
     "runs start": "Missing argument 'WORKFLOW'; see `fedcore runs start --help`.",
     "runs list --limit many": "Invalid value for '--limit': Input should be a valid integer, ",

@@ -178,3 +178,28 @@ def test_a_version_never_changes(fedcore: Fedcore, server: LiveServer, tmp_path:
     result = fedcore("workflow", "register", "pay.yaml")
     assert result.status == 1
     assert "a version never changes" in result.err
+
+
+def test_a_failed_run_is_done_again_from_a_step(fedcore: Fedcore, server: LiveServer) -> None:
+    failed = fedcore("runs", "start", "pay", "--input", '{"amount": -5}', "--wait", "10")
+    assert failed.status == 1
+    old = failed.out.split()[1]
+    result = fedcore("runs", "restart", old, "--from", "act", "--tag", "again", "--wait", "10")
+    assert result.status == 1  # it is denied again
+    assert f"Restarted from  {old}\n" in " ".join(result.out.split(" ")).replace("   ", "  ")
+    new = result.out.split()[1]
+    shown = fedcore.ok("runs", "show", new)
+    assert "Done by other runs" in shown
+    assert "carried over from" in shown
+    told = fedcore.json("runs", "show", new, "--logs")
+    assert [s["carried_from"] for s in told["steps"]] == [old, None]
+    assert (told["run"]["tags"], told["run"]["restarted_from"]) == (["again"], old)
+    assert f"Step look carried over from run {old}" in [e["message"] for e in told["logs"]]
+
+
+def test_a_restart_that_is_refused(fedcore: Fedcore, server: LiveServer) -> None:
+    done = fedcore.json("runs", "start", "pay", "--input", '{"amount": 5}', "--wait", "10")
+    result = fedcore("runs", "restart", done["run"]["run_id"], "--from", "act")
+    assert (result.status, result.out) == (1, "")
+    assert "The run has completed" in result.err
+    assert fedcore("runs", "restart", done["run"]["run_id"]).status == 2

@@ -1,6 +1,7 @@
 """Promise 2: what cannot be decided, or read, is not executed."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -191,17 +192,17 @@ async def test_an_erased_input_of_a_gate_is_not_taken_for_none(
 
 
 def tampered(folder: Path, how: str) -> None:
-    activated = "SELECT json_extract(body, '$.data.bundle_hash') FROM events WHERE type = ?"
-    [manifest] = sql(folder, activated, "FC-POLICY-002")
+    [(body,)] = sql(folder, "SELECT body FROM events WHERE type = ?", "FC-POLICY-002")
+    manifest, policy = json.loads(body)["data"]["bundle_hash"], "%permit (%"
     match how:
         case "a policy is changed":
-            sql(folder, "UPDATE objects SET body = body || ' ' WHERE body LIKE '%permit (%'")
+            sql(folder, "UPDATE objects SET body = body || ' ' WHERE body LIKE ?", policy)
         case "a policy is gone":
-            sql(folder, "DELETE FROM objects WHERE body LIKE '%permit (%'")
+            sql(folder, "DELETE FROM objects WHERE body LIKE ?", policy)
         case "the manifest is gone":
-            sql(folder, "DELETE FROM objects WHERE hash = ?", manifest[0])
+            sql(folder, "DELETE FROM objects WHERE hash = ?", manifest)
         case _:
-            sql(folder, "UPDATE objects SET body = ? WHERE hash = ?", how, manifest[0])
+            sql(folder, "UPDATE objects SET body = ? WHERE hash = ?", how, manifest)
 
 
 TAMPERINGS = [

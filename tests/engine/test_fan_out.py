@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from tests.children import child
 from tests.core_helpers import (
-    DATABASE,
     approve,
     begin,
     core,
@@ -26,6 +25,7 @@ from tests.core_helpers import (
 )
 from tests.core_steps import Stage
 from tests.engine.test_graph import governed
+from tests.stores import target_of
 
 from federation_core.engine.sealing import seal_payload
 from federation_core.errors import Forbidden
@@ -343,6 +343,7 @@ async def killed(folder: Path, moment: str, *, idempotent: bool, **keys: Any) ->
     return (folder / "acknowledged").read_text()
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_an_idempotent_item_is_run_again_with_its_key(tmp_path: Path) -> None:
     run_id = await killed(tmp_path, "after b", idempotent=True)
     async with core(tmp_path) as fc:
@@ -352,6 +353,7 @@ async def test_an_idempotent_item_is_run_again_with_its_key(tmp_path: Path) -> N
     assert (tmp_path / "effects").read_text().splitlines() == [f"{n} {key}" for n, key in keys]
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_any_other_item_is_in_doubt_and_a_person_says_what_happened(tmp_path: Path) -> None:
     run_id = await killed(tmp_path, "before b", idempotent=False)
     async with core(tmp_path) as fc:
@@ -368,6 +370,7 @@ async def test_any_other_item_is_in_doubt_and_a_person_says_what_happened(tmp_pa
     assert {s.step_id: s.attempt for s in answer.steps}["f[1]"] == 2
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_a_timeout_of_an_attempt_holds_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,5 +396,5 @@ async def test_a_server_that_miscounts_its_items_is_found_out(
     async with core(tmp_path, audited=False) as fc:
         answer = await until(fc, await begin(fc, each("f"), given={"list": ["a", "b"]}))
     assert answer.run.status == "completed"
-    report = audit(tmp_path / DATABASE)
+    report = audit(target_of(tmp_path))
     assert (report.code, report.stream) == ("PAYLOAD_MISMATCH", f"run:{answer.run.run_id}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.children import child
 from tests.core_helpers import (
     Clock,
@@ -114,6 +115,7 @@ async def test_it_is_kept_over_a_restart(tmp_path: Path, stage: Stage) -> None:
     assert stage.effects == []
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_a_step_that_was_lost_is_not_begun_again_when_its_time_is_over(
     tmp_path: Path,
 ) -> None:

@@ -523,6 +523,7 @@ def workflow_receipt(events: Sequence[Json]) -> Json:
     """The receipt over the events before the FC-RUN-003."""
     end = next(i for i, event in enumerate(events) if event["type"] == "FC-RUN-003")
     born, before = events[0]["data"], events[:end]
+    own = [e["data"] for e in before if "receipt" in e["data"] and e["type"] != "FC-STEP-008"]
     policies: dict[str, None] = {}
     for event in before:
         if event["type"] == "FC-POLICY-001":
@@ -536,7 +537,7 @@ def workflow_receipt(events: Sequence[Json]) -> Json:
         "last_event_hash": leaf(canonical(before[-1])),
         "outcome": events[end]["data"].get("new_status"),
         "policy_hashes": list(policies),
-        "receipt_chain": [e["data"]["receipt_hash"] for e in before if "receipt" in e["data"]],
+        "receipt_chain": [data["receipt_hash"] for data in own],
         "run_id": born.get("run_id"),
         "tenant": events[0]["tenant"],
         "v": 1,
@@ -560,7 +561,10 @@ def _relink(old: list[Json], new: list[Json]) -> None:
         event.update(json.loads(text))
         data = event["data"]
         event["seq"], event["prev"] = seq, previous
-        if "receipt" in data:
+        if event["type"] == "FC-STEP-008":  # the receipt is of another run's chain
+            if "receipt" in data:
+                data["receipt_hash"] = digest(canonical(data["receipt"]))
+        elif "receipt" in data:
             data["receipt"]["prev_receipt_hash"] = receipt
             receipt = digest(canonical(data["receipt"]))
             became[data["receipt_hash"]] = data["receipt_hash"] = receipt

@@ -86,6 +86,9 @@ async def test_a_log_that_was_begun_without_a_tree_gets_one(tmp_path: Path) -> N
         for table in ("tiles", "checkpoints", "packs", "nodes", "schedules"):
             db.execute(f"DROP TABLE {table}")
         db.execute("ALTER TABLE runs DROP COLUMN node")
+        for table, column in (("runs", "executes_for"), ("steps", "awaits")):
+            db.execute(f"DROP INDEX {table}_by_{column}")
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("UPDATE alembic_version SET version_num = '0001'")
     db.close()
     database = SqliteDatabase(tmp_path / "x.db")

@@ -38,6 +38,7 @@ from federation_core.service import (
     Key,
     RecordStepRequest,
     RequestGateRequest,
+    RestartRequest,
     ResumeRequest,
     RotateRequest,
 )
@@ -71,6 +72,9 @@ OF_A_RUN: dict[str, UseCase] = {
     "runs.follow": followed,
     "runs.change_status": lambda fc, call, run, _: fc.runs.change_status(
         call, run, ChangeStatusRequest(status="cancelled")
+    ),
+    "runs.restart": lambda fc, call, run, _: fc.runs.restart(
+        call, run, RestartRequest(from_step="ask")
     ),
     "steps.record": lambda fc, call, run, _: fc.steps.record(
         call, run, RecordStepRequest(step_id="s", status="running")

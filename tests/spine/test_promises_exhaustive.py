@@ -43,7 +43,7 @@ from tests.spine_moves import (
 from federation_core.errors import CallerError, FederationError
 from federation_core.spine.actions import next_actions
 from federation_core.spine.commands import ProposeStep
-from federation_core.spine.definition import GateSpec
+from federation_core.spine.definition import ChildWork, GateSpec
 from federation_core.spine.envelope import decode
 from federation_core.spine.events import RUN_EVENTS
 from federation_core.spine.fold import apply
@@ -224,7 +224,8 @@ def _goes_on(run: Run) -> None:
     if run.is_ended or not run.is_managed:
         return
     todo = next_actions(run, run.last_at, executing=frozenset())
-    assert todo.actions or todo.wake_at or run.open_gates or run.held, "nobody drives it on"
+    waits = todo.wake_at or todo.joins or run.open_gates or run.held
+    assert todo.actions or waits, "nobody drives it on"
 
 
 # the workflows
@@ -233,6 +234,12 @@ ONE = workflow(step("a", attempts=2))
 TWO = workflow(step("a", kind="OBSERVE"), step("b", "a", idempotent=True, attempts=2))
 PAIR = workflow(step("b", idempotent=True), step("c", attempts=2))
 DIAMOND = workflow(step("a"), step("b", "a"), step("c", "a", idempotent=True), step("d", "b", "c"))
+CHILD = workflow(
+    msgspec.structs.replace(
+        step("a", attempts=2, idempotent=True), work=ChildWork("kid"), timeout_ms=0
+    ),
+    step("b"),
+)
 GATE = workflow(
     step("a"),
     gate_step("g", "a", gate=GateSpec("Go?", approvers=("role:fin",), quorum=2, expires_s=60)),
@@ -289,6 +296,13 @@ WORLDS = (
         max_attempts=1,
         max_asked=2,
         at_least=870,
+    ),
+    World(
+        name="a step that a run of its own executes",
+        definition=CHILD,
+        steps=("a", "b"),
+        decisions=(ALLOW, DENY),
+        at_least=270,
     ),
     World(
         name="two steps",

@@ -49,6 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     runs.list_runs,
     runs.get_run,
     runs.change_status,
+    runs.restart_run,
     runs.logs,
     runs.get_payload,
     events.live_events,

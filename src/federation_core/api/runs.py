@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import msgspec
 
 from ..identity import Scope
-from ..service import ChangeStatusRequest, CreateRunRequest
+from ..service import ChangeStatusRequest, CreateRunRequest, RestartRequest
 from ..service.views import LogEntry, PayloadAnswer, Run, RunAnswer
 from ..spine.events import RunStatus
 from .context import Ask
 from .description import examples
 from .operation import operation
 
-__all__ = ["change_status", "create_run", "get_run", "list_runs", "logs"]
+__all__ = ["change_status", "create_run", "get_run", "list_runs", "logs", "restart_run"]
 
 _TAG = "runs"
 _MAX_PAGE = 1_000
@@ -77,13 +77,38 @@ async def create_run(ask: Ask, body: CreateRunRequest) -> RunAnswer:
     and on record. With `Prefer: wait=10` the answer comes when the run has ended or waits for
     people, after 10 seconds at the latest.
     """
-    created = await ask.core.runs.create(ask.call, body)
+    return await _waited(ask, await ask.core.runs.create(ask.call, body))
+
+
+async def _waited(ask: Ask, created: RunAnswer) -> RunAnswer:
+    """The answer about a new run, once it has ended or waits for people, where that was asked."""
     if not await ask.waited(created.run.run_id, newborn=True):
         return created
     now = await ask.core.runs.get(ask.call, created.run.run_id)
     answer = msgspec.structs.replace(created, run=now.run)
     await ask.core.answers.remember(ask.call, 201, msgspec.json.encode(answer))
     return answer
+
+
+@operation(
+    "POST",
+    "/workflows/runs/{run_id}:restart",
+    tag=_TAG,
+    status=201,
+    scope=Scope.WORKFLOW_WRITE,
+    waits=True,
+    location=_location,
+    example=examples.RESTART,
+)
+async def restart_run(ask: Ask, run_id: str, body: RestartRequest) -> RunAnswer:
+    """Restart a run from a step.
+
+    A run that failed or was cancelled is done again as a new run of the same workflow version, with
+    the same input. Steps that ended well, and do not wait for the one that is named, are carried
+    over; all else is decided and done anew. Metadata and tags are the old run's unless they are
+    given. A run that has not ended, or has completed, is a 409.
+    """
+    return await _waited(ask, await ask.core.runs.restart(ask.call, run_id, body))
 
 
 @operation("GET", "/workflows/runs", tag=_TAG, scope=Scope.WORKFLOW_READ)

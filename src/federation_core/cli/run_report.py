@@ -29,6 +29,8 @@ def header(run: Json) -> Parts:
                 ("Status", colored(run["status"])),
                 ("Workflow", f"{run['workflow_id']} {run['workflow_version']}, {run['execution']}"),
                 ("Actor", run["actor_id"]),
+                ("Parent", _parent(run)),
+                ("Restarted from", run["restarted_from"]),
                 ("Started", moment(run["created_at"])),
                 ("Ended", moment(run["completed_at"])),
                 ("Input", _json(run["input_payload"])),
@@ -41,9 +43,15 @@ def header(run: Json) -> Parts:
     ]
 
 
+def _parent(run: Json) -> str | None:
+    step = f", step {run['parent_step']}" if run["parent_step"] else ""
+    return f"{run['parent_run_id']}{step}" if run["parent_run_id"] else None
+
+
 def steps(found: Iterable[Json], sizes: dict[str, int] | None = None) -> Parts:
-    """When each step ran, and the hashes that it answers with. `sizes` are the numbers of items of
-    the steps that fan out: these are counted, and shown where they have not completed."""
+    """When each step ran, and the hashes that it answers with; and which other runs did it. `sizes`
+    are the numbers of items of the steps that fan out: these are counted, and shown where they have
+    not completed."""
     shown, fans = without_completed(found, sizes or {})
     columns = [
         folded("STEP"),
@@ -69,7 +77,19 @@ def steps(found: Iterable[Json], sizes: dict[str, int] | None = None) -> Parts:
         for step in shown
     ]
     told = [Text(f"{clean(step_id)}: {items.text}") for step_id, items in fans.items()]
-    return [*_section("Steps", table(columns, rows)), *told] if rows else []
+    return [*_section("Steps", table(columns, rows)), *told, *_elsewhere(shown)] if rows else []
+
+
+def _elsewhere(found: Iterable[Json]) -> Parts:
+    """Steps that other runs executed: children, and those that this one was restarted from."""
+    rows = [
+        [step["step_id"], what, step[name]]
+        for step in found
+        for name, what in (("child_run_id", "child run"), ("carried_from", "carried over from"))
+        if step[name]
+    ]
+    columns = [folded("STEP"), fixed("DONE BY"), fixed("RUN")]
+    return _section("Done by other runs", table(columns, rows)) if rows else []
 
 
 def decisions(entries: Iterable[Json], sizes: dict[str, int] | None = None) -> Parts:

@@ -72,7 +72,45 @@ def start(
     client = session.client
     turn = min(wait, _WAIT_S) if wait else None
     run = client.create_run(workflow, read_object(given, "--input"), wait=turn, **more)["run"]
-    answer = _waited(client, run["run_id"], deadline)
+    _show_new(session, _waited(client, run["run_id"], deadline))
+
+
+@app.command("restart", cls=Command)
+@takes(server())
+def restart(
+    session: Session,
+    run_id: _RunId,
+    *,
+    step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="The first step that is done again.")
+    ],
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Instead of the old run's; may be repeated."),
+    ] = None,
+    wait: Annotated[
+        int | None,
+        typer.Option(
+            "--wait", min=0, metavar="SECONDS", help="Wait until it ends or waits for people."
+        ),
+    ] = None,
+) -> None:
+    """Do a run that failed or was cancelled again, from a step on.
+
+    That is a new run of the same workflow version with the same input. Steps that ended well, and
+    do not wait for that one, are carried over with their receipts; all else is decided and done
+    anew. Exit status as that of `fedcore runs start`.
+    """
+    deadline = time.monotonic() + (wait or 0)
+    more: dict[str, Any] = {"tags": tag} if tag else {}
+    client = session.client
+    turn = min(wait, _WAIT_S) if wait else None
+    run = client.restart_run(run_id, step, wait=turn, **more)["run"]
+    _show_new(session, _waited(client, run["run_id"], deadline))
+
+
+def _show_new(session: Session, answer: dict[str, Any]) -> None:
+    """How a new run stands; exit status 1 where it has ended, and not well."""
     session.out.show(answer, *header(answer["run"]), *gates(answer["gates"]))
     waiting = [gate["gate_id"] for gate in answer["gates"] if gate["status"] == "pending"]
     if waiting:

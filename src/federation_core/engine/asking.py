@@ -7,7 +7,7 @@ from ..errors import TooLarge
 from ..spine.actor import Actor
 from ..spine.decision import Decision, PolicyMode
 from ..spine.run import Run
-from ..spine.steps import Completed
+from ..spine.steps import Carried, Completed
 from .compiled import Reads
 from .gathering import gathered, item_names
 from .governor import Governor, stricter
@@ -18,7 +18,9 @@ __all__ = ["ValueMissing", "ask", "needed", "run_context", "scope"]
 
 def _output_hash(run: Run, step_id: str) -> str | None:
     step = run.steps.get(step_id)
-    return step.state.output_hash if step and isinstance(step.state, Completed) else None
+    if step is None or not isinstance(step.state, (Completed, Carried)):
+        return None
+    return step.state.output_hash
 
 
 def _value(live: LiveRun, digest: str | None) -> Any:

@@ -7,11 +7,13 @@ import structlog
 from ..errors import LedgerUnavailable, StaleAppend
 from ..executors.registry import Executors
 from ..ledger import Ledger
+from ..ledger.kin import is_awaited
 from ..ledger.node import NodeFenced, live_nodes
 from ..spine.definition import ExpressionWork
 from ..spine.run import Run
 from ..spine.steps import Running
 from ..telemetry import about
+from .children import Children
 from .compiled import CompiledWorkflow, compile_workflow
 from .execution import Job, Outcome, execute
 from .governor import Governor
@@ -43,6 +45,7 @@ class Driver:
         self._executors = executors
         self._clock = clock
         self._new_id = new_id
+        self._children = Children(ledger, runs, governor, clock=clock, new_id=new_id)
         self._compiled: dict[str, CompiledWorkflow] = {}
         self.draining = False
         """Set to let what is executing end and be recorded, and begin nothing new."""
@@ -69,11 +72,27 @@ class Driver:
                 for permit in progress.turn.permits:
                     self._must_hold_lease()
                     await work.begin(progress.jobs[permit.step_id])
+                if progress.joins:
+                    await self._tend(progress, work)
                 if not work.executing and (self.draining or not nudge.is_set()):
                     return self._due(progress)
                 await self._wait(nudge, self._due(progress))
         finally:
             work.cancel()
+
+    async def _tend(self, progress: Progress, work: "_Work") -> None:
+        """Look after the steps that wait for child runs. They hold nothing here: whoever waits for
+        children alone is let go, and woken when one of them ends."""
+        try:
+            work.take(await self._children.tend(progress.run, progress.joins))
+        except NodeFenced:
+            raise
+        except LedgerUnavailable as e:
+            structlog.get_logger().warning(
+                "ledger_unavailable", run_id=progress.run.run_id, why=e.detail
+            )
+            soon = self._clock() + int(_LONGEST_PAUSE * 1_000_000)
+            progress.wake_at = min(progress.wake_at or soon, soon)
 
     async def _advance(
         self, run_id: str, executing: set[str], outcomes: list[Outcome]
@@ -106,13 +125,24 @@ class Driver:
             node=self._ledger.node,
         )
         progress.record(outcomes)
-        if not self.draining:
+        if await self._is_orphan(live):
+            progress.abandon()
+        elif not self.draining:
             await progress.advance(executing | await self._elsewhere(live.run, executing))
         await live.commit(progress.turn, progress.payloads)
         return progress
 
+    async def _is_orphan(self, live: LiveRun) -> bool:
+        """Whether the step that this run executes does not wait for it any more. It is asked before
+        every decision of a child run."""
+        run = live.run
+        if run.parent_step is None or run.is_ended:
+            return False
+        return not await self._ledger.read(is_awaited, run.run_id)
+
     async def _elsewhere(self, run: Run, executing: set[str]) -> set[str]:
-        """The steps that other nodes are executing, as long as nobody took those for dead."""
+        """The steps that other nodes are executing, as long as nobody took those for dead. A step
+        that waits for a child run is nobody's."""
         own, theirs = self._ledger.node, dict[str, str]()
         for step_id in run.in_flight:
             state = run.steps[step_id].state
@@ -193,6 +223,12 @@ class _Work:
         self._tasks.discard(task)
         if not task.cancelled():
             self._ended.append(task.result())
+            self._nudge.set()
+
+    def take(self, outcomes: list[Outcome]) -> None:
+        """Outcomes of what did not execute here."""
+        if outcomes:
+            self._ended.extend(outcomes)
             self._nudge.set()
 
     def ended(self) -> list[Outcome]:

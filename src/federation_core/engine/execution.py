@@ -7,6 +7,7 @@ import msgspec
 from ..errors import FederationError
 from ..executors import StepContext, StepError, run_step
 from ..executors.registry import Executors
+from ..ledger import Payload
 from ..spine import events
 from ..spine.definition import StepSpec
 from ..spine.run import Run
@@ -45,11 +46,13 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an attempt ended: an output, or an error and whether it may be tried again."""
+    """How an attempt ended: an output, or an error and whether it may be tried again. `payload` is
+    an output that is stored elsewhere already, as a child run's is."""
 
     step_id: str
     attempt: int
     output: Any = None
+    payload: Payload | None = None
     error: events.StepError | None = None
     retriable: bool = False
 

@@ -8,11 +8,11 @@ import msgspec
 from ..errors import TooLarge
 from ..spine.items import item_id
 from ..spine.run import Run
-from ..spine.steps import Completed, Gathered
+from ..spine.steps import Carried, Completed, Gathered
 from .live import LiveRun, ValueMissing
 from .sealing import MAX_PAYLOAD_BYTES
 
-__all__ = ["gathered", "item_names"]
+__all__ = ["gathered", "item_names", "output_hashes"]
 
 _PAGE = 500
 
@@ -33,9 +33,10 @@ async def item_names(live: LiveRun, step_id: str) -> dict[str, Any]:
 async def gathered(live: LiveRun, step_id: str) -> list[Any] | None:
     """The outputs of a fan-out's items in their order; None for any other step, or one that goes
     on. Raises `ValueMissing`, and `TooLarge` where they are too much to look at together."""
-    hashes = _output_hashes(live.run, step_id)
-    if hashes is None:
+    step = live.run.steps.get(step_id)
+    if step is None or not isinstance(step.state, Gathered):
         return None
+    hashes = output_hashes(live.run, step_id)
     key = f"{step_id}[]"
     if key in live.values:
         known: list[Any] = live.values[key]
@@ -68,9 +69,10 @@ async def _page(live: LiveRun, step_id: str, hashes: list[str]) -> dict[str, tup
     return at_hand
 
 
-def _output_hashes(run: Run, step_id: str) -> list[str] | None:
-    step, fan = run.steps.get(step_id), run.fans.get(step_id)
-    if step is None or fan is None or not isinstance(step.state, Gathered):
-        return None
-    states = (run.steps[item_id(step_id, index)].state for index in range(fan.items))
-    return [state.output_hash for state in states if isinstance(state, Completed)]
+def output_hashes(run: Run, step_id: str) -> list[str]:
+    """What has come of a step: its output, or of one that fans out those of its items in order."""
+    fan = run.fans.get(step_id)
+    ids = [step_id] if fan is None else (item_id(step_id, i) for i in range(fan.items))
+    steps = (run.steps.get(one) for one in ids)
+    states = (step.state for step in steps if step is not None)
+    return [state.output_hash for state in states if isinstance(state, (Completed, Carried))]

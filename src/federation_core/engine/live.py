@@ -26,7 +26,7 @@ __all__ = ["LiveRun", "LiveRuns", "ValueMissing"]
 
 
 _PAGE = 1_000
-"""Events that are read at a time, so that a long run need not fit in memory twice."""
+"""Events, or payloads, that are read at a time: a long run need not fit in memory twice."""
 
 
 class ValueMissing(FederationError):
@@ -99,6 +99,14 @@ class LiveRun:
     async def payloads(self, hashes: list[str]) -> dict[str, Payload]:
         """Payloads as they are stored; those that were erased are missing."""
         return await self._ledger.read(queries.payloads_of, self.run.stream, hashes)
+
+    async def are_salted(self, hashes: list[str]) -> bool:
+        """Whether any of these payloads is a sensitive one."""
+        for begin in range(0, len(hashes), _PAGE):
+            found = await self.payloads(hashes[begin : begin + _PAGE])
+            if any(payload.salt for payload in found.values()):
+                return True
+        return False
 
     async def salt_of(self, digest: str | None) -> str | None:
         """The salt that a sensitive payload was hashed with."""

@@ -15,6 +15,7 @@ from ..ledger import Ledger, queries
 from ..telemetry.families import Family, counter, gauge
 from .driver import Driver
 from .ports import Clock
+from .wakes import missed, wake_kin
 
 __all__ = ["LocalEngine"]
 
@@ -46,6 +47,7 @@ class LocalEngine:
         self._ledger.on_orphans(self.sweep)
         self._ledger.on_fenced(self.abandon)
         self._ledger.listen_elsewhere(self._appended_elsewhere)
+        wake_kin(self._ledger, self.wake)
         await self._wake_due()
         for run_id in await self._ledger.read(queries.runs_ahead, self._clock()):
             if run_id not in self._nudges:
@@ -124,10 +126,8 @@ class LocalEngine:
         # A timer of the near future is set here as well; where there are several nodes, whoever
         # wrote it has set it, and only what is overdue was forgotten.
         horizon = now - int(_SHARED_SWEEP_S * 500_000) if shared else now + int(_SWEEP_S * 1e6)
-        node = self._ledger.node
-        due = await self._ledger.read(queries.due_runs, horizon, limit=100_000, node=node)
-        for run_id, when in due:
-            if run_id not in self._nudges and run_id not in self._timers:
+        for run_id, when in await missed(self._ledger, horizon):
+            if run_id not in self._nudges and (when <= now or run_id not in self._timers):
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
 
     async def _sweep(self) -> None:

@@ -3,6 +3,8 @@ nothing is left to do at once. All of it is one append."""
 
 from typing import Any
 
+import msgspec
+
 from ..errors import InvalidInput, TooLarge
 from ..ledger import Payload
 from ..spine.actions import (
@@ -13,13 +15,16 @@ from ..spine.actions import (
     Expire,
     FanOut,
     Finish,
+    Join,
     Recover,
     ResolveDoubt,
     TimeOut,
     next_actions,
 )
 from ..spine.actor import SYSTEM, Actor
+from ..spine.children import is_child_step
 from ..spine.commands import (
+    AbandonRun,
     CompleteRun,
     CompleteStep,
     ExpireGate,
@@ -42,8 +47,10 @@ from ..spine.run import Run
 from ..spine.steps import Running
 from ..spine.turn import Turn
 from .asking import ValueMissing, ask, needed, scope
+from .children import VIA
 from .compiled import CompiledStep, CompiledWorkflow
 from .execution import Job, Outcome
+from .gathering import output_hashes
 from .governor import Governor
 from .live import LiveRun
 from .ports import NewId
@@ -51,17 +58,14 @@ from .sealing import seal_payload
 
 __all__ = ["Progress"]
 
-VIA = "engine"
-"""What the log says about what the engine does on behalf of whoever started the run."""
-
 _UNFIT = (ExpressionError, InvalidInput, TooLarge, ValueMissing)
 """What fails a run. Any other error is the server's own, and may be gone the next time."""
 
 
 class Progress:
     """Make it, `record` and `advance`, and append `turn` with `payloads`; then `jobs` says how to
-    execute each permit that the append returned. `wake_at` is when time alone brings more
-    (microseconds).
+    execute each permit that the append returned, and `joins` which steps wait for child runs.
+    `wake_at` is when time alone brings more (microseconds).
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Progress:
         self.payloads: list[Payload] = []
         self.jobs: dict[str, Job] = {}
         self.wake_at: int | None = None
+        self.joins: tuple[Join, ...] = ()
         self._governor = governor
         self._compiled = compiled
         self._inputs: dict[str, tuple[Any, dict[str, Any]]] = {}
@@ -98,7 +103,7 @@ class Progress:
             held = executing.union(p.step_id for p in self.turn.permits)
             turn = self.turn
             following = next_actions(self.run, turn.now, executing=held, set_back=turn.set_back)
-            self.wake_at = following.wake_at
+            self.wake_at, self.joins = following.wake_at, following.joins
             if not following.actions:
                 break
             for action in following.actions:
@@ -109,18 +114,28 @@ class Progress:
             step_input, seen = self._inputs[permit.step_id]
             self.jobs[permit.step_id] = Job.of(self.run, permit, step_input, seen)
 
+    def abandon(self) -> None:
+        """Nobody waits for this run any more, whose end somebody else's step was to be."""
+        if not self.run.is_ended:
+            handle(self.turn, AbandonRun())
+
     def _record(self, outcome: Outcome) -> None:
         state = self.run.steps[outcome.step_id].state
         if not isinstance(state, Running) or state.permit.attempt != outcome.attempt:
             return  # the run ended, or somebody else drives it: this outcome is not part of it
         if outcome.error is None:
-            digest = self._seal_output(outcome.step_id, outcome.output)
+            digest = self._output(outcome)
             handle(self.turn, CompleteStep(step_id=outcome.step_id, output_hash=digest))
         else:
             handle(
                 self.turn,
                 FailStep(step_id=outcome.step_id, error=outcome.error, retriable=outcome.retriable),
             )
+
+    def _output(self, outcome: Outcome) -> str:
+        if outcome.payload is None:
+            return self._seal_output(outcome.step_id, outcome.output)
+        return self._keep(outcome.payload, msgspec.json.decode(outcome.payload.value))
 
     def _seal_output(self, step_id: str, value: Any) -> str:
         sensitive = self._spec(step_id).sensitive
@@ -250,11 +265,23 @@ class Progress:
     async def _seal_run_output(self, output: Any) -> Payload:
         """What comes of a sensitive step may be as sensitive: then the output is salted, with the
         salt that it had when its approval was asked for."""
-        if not any(spec.sensitive for spec in self.run.specs.values()):
+        if not await self._is_sensitive():
             return seal_payload(output)
         asked = [g.subject_hash for g in self.run.gates.values() if g.action == "run.complete"]
         salt = await self.live.salt_of(asked[-1]) if asked else None
         return seal_payload(output, sensitive=True, salt=salt)
+
+    async def _is_sensitive(self) -> bool:
+        """Whether anything of the run is; of a child run's output its own stream tells."""
+        run = self.run
+        if run.sensitive or any(spec.sensitive for spec in run.specs.values()):
+            return True
+        fresh = {payload.hash for payload in self.payloads if payload.salt}
+        for spec in run.specs.values():
+            hashes = output_hashes(run, spec.id) if is_child_step(spec) else []
+            if not fresh.isdisjoint(hashes) or await self.live.are_salted(hashes):
+                return True
+        return False
 
     async def _ask_run(self, action: str, subject: Any = None) -> Decision:
         return await ask(

@@ -22,7 +22,7 @@ from ..spine.schedule import Schedule, follow
 from ..transparency import TransparencyError, open_checkpoint
 from .keys import Epoch, epoch_at, epochs_of
 from .log_queries import SignedCheckpoint, rotations
-from .verify import Chain, Life, Refusal, leaf_hash, parse_event
+from .verify import Chain, Kinship, Life, Refusal, compare_restart, leaf_hash, parse_event
 
 __all__ = ["AuditReport", "Progress", "audit", "audit_in"]
 
@@ -111,6 +111,7 @@ class _Audit:
         self._tree = LogTree()
         self._tiles: dict[tuple[int, int], str] = {}
         self._chains: dict[str, Chain] = {}
+        self._kinship = Kinship()
         self._lives: dict[str, Life | None] = {}
         self._schedules: dict[str, Schedule | None] = {}
         self._definitions: dict[str, Json] = {}
@@ -299,6 +300,23 @@ class _Audit:
         for policy in life.policies:
             if policy != ZERO_HASH:
                 self._objects.setdefault(policy, stream)
+        self._relate(life)
+
+    def _relate(self, life: Life) -> None:
+        """Hold a run against those that it names, also where they are over and forgotten."""
+        kin = life.kin()
+        self._kinship.take(kin)
+        before = kin.born.get("restarted_from")
+        if before is None:
+            return
+        old: Life | None = None
+        for body in queries.bodies(self._c, f"run:{before}"):
+            event = parse_event(body)
+            old = old or Life(self._definition(event["data"]))
+            old.see(event, leaf_hash(body).hex())
+        if old is None:
+            raise Refusal("ILLEGAL_TRANSITION", f"There is no run {before[:80]} to restart.")
+        compare_restart(life, old)
 
     def _definition(self, data: Json) -> Json | None:
         digest = data.get("definition_hash")
@@ -362,7 +380,13 @@ class _Audit:
         self._check_tiles()
         for stream, life in self._lives.items():
             if life is not None:
-                self._close(stream, life)
+                try:
+                    self._close(stream, life)
+                except Refusal as e:
+                    raise _wrong(e.code, e.message, stream=stream) from e
+        for parent, children in self._kinship.waiting.items():
+            text = f"Run {children[0].run_id} executes a step of run {parent}, and there is none."
+            raise _wrong("ILLEGAL_TRANSITION", text, stream=f"run:{children[0].run_id}")
         self._check_payloads()
         self._check_objects()
 

@@ -47,6 +47,7 @@ _NAMED: dict[type, tuple[tuple[str, _Name], ...]] = {
     e.PolicyEvaluated: (("subject_hash", _about),),
     e.StepStarted: (("input_hash", _step("input")),),
     e.StepCompleted: (("output_hash", _step("output")),),
+    e.StepCarried: (("input_hash", _step("input")), ("output_hash", _step("output"))),
     e.StepFailed: (("error_hash", _step("error")),),
     e.StepFannedOut: (("items_hash", _step("items")),),
     e.GateRequested: (

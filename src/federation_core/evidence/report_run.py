@@ -60,6 +60,13 @@ def overview(story: RunStory) -> dict[str, str]:
         told["tags"] = ", ".join(quoted(tag, 40) for tag in data.tags[:20])
     if data.parent_run_id:
         told["started out of run"] = quoted(data.parent_run_id)
+    if data.parent_step:
+        told["executes step"] = f"{quoted(data.parent_step)} of that run, and ends with it"
+    if data.restarted_from:
+        told["restarted from run"] = (
+            f"{quoted(data.restarted_from)}; {story.carried:,} steps were carried over, and not "
+            "done again"
+        )
     if end is not None and isinstance(end.data, e.RunEnded):
         told["receipt"] = quoted(end.data.workflow_receipt_hash)
     return told
@@ -132,6 +139,10 @@ def _fan_outs(story: RunStory) -> Iterator[str]:
 
 def _row(step: StepStory) -> tuple[object, ...]:
     result = step.status
+    if step.carried_from:
+        result += f" in run {quoted(step.carried_from, 60)}, carried over"
+    if step.child:
+        result += f" by run {quoted(step.child, 60)}"
     if step.attempts > 1:
         result += f", attempt {step.attempts}"
     if step.doubted:

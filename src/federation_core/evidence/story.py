@@ -34,7 +34,9 @@ WAITING = "waiting for people"
 
 class StepStory(msgspec.Struct):
     """`order` counts steps by their first appearance; `effects` are what policy said, in order,
-    without repetitions; `error` is the type of what the last attempt failed with."""
+    without repetitions; `error` is the type of what the last attempt failed with;
+    `carried_from` is the run that did it, where this one was restarted and did not; `child` the
+    last run of its own that executed it."""
 
     order: int
     step_id: str
@@ -50,6 +52,8 @@ class StepStory(msgspec.Struct):
     error: str | None = None
     doubted: bool = False
     approved_by: list[str] = []
+    carried_from: str | None = None
+    child: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -129,6 +133,7 @@ class RunStory(msgspec.Struct):
     refusals_seen: int = 0
     decisions: Counter[str] = msgspec.field(default_factory=Counter)
     answers: Counter[str] = msgspec.field(default_factory=Counter)
+    carried: int = 0
     denials: list[e.PolicyEvaluated] = []
     policies: dict[str, PolicyUse] = {}
     places: dict[str, str] = {}

@@ -114,7 +114,7 @@ def _decided(story: RunStory, _event: Told, data: e.PolicyEvaluated) -> None:
 def _started(story: RunStory, event: Told, data: e.StepStarted) -> None:
     step = _step(story, data.step_id)
     step.step_type, step.attempts, step.status = data.step_type, data.attempt, "running"
-    step.doubted = step.doubted or data.again
+    step.doubted, step.child = step.doubted or data.again, data.child_run_id
     step.began = step.began or event.at
 
 
@@ -147,6 +147,16 @@ def _in_doubt(story: RunStory, _event: Told, data: e.StepInDoubt) -> None:
 def _skipped(story: RunStory, event: Told, data: e.StepSkipped) -> None:
     step = _step(story, data.step_id)
     step.status, step.ended, step.reason = "skipped", event.at, data.reason
+    _finished(story, step)
+
+
+def _carried(story: RunStory, event: Told, data: e.StepCarried) -> None:
+    story.carried += 1
+    step = _step(story, data.step_id)
+    step.status = "completed" if data.receipt is not None else "skipped"
+    step.ended, step.attempts, step.carried_from = event.at, data.attempt, data.from_run
+    if data.receipt is not None:
+        step.step_type = str(data.receipt.get("step_type"))
     _finished(story, step)
 
 
@@ -221,6 +231,7 @@ _HANDLERS: dict[type, Callable[[RunStory, Told, Any], None]] = {
     e.StepInDoubt: _in_doubt,
     e.StepSkipped: _skipped,
     e.StepFannedOut: _fanned_out,
+    e.StepCarried: _carried,
     e.GateRequested: _asked,
     e.GateResolved: _answered,
     e.GateResumed: _answered,

@@ -75,7 +75,8 @@ def _status(_event: Told, data: e.RunStatusChanged) -> str | None:
 
 def _started(_event: Told, data: e.StepStarted) -> str:
     attempt = f" (attempt {data.attempt})" if data.attempt > 1 else ""
-    return f"→ step {_name(data.step_id)} starts{' again' if data.again else ''}{attempt}"
+    child = f", executed by run {_name(data.child_run_id)}" if data.child_run_id else ""
+    return f"→ step {_name(data.step_id)} starts{' again' if data.again else ''}{attempt}{child}"
 
 
 def _ended(_event: Told, data: e.RunEnded) -> str:
@@ -106,6 +107,7 @@ _DRAWN: dict[type, Callable[[Told, Any], str | None]] = {
     e.StepFannedOut: lambda _, d: (
         f"⇉ step {_name(d.step_id)} is done for each of {d.items:,} items"
     ),
+    e.StepCarried: _simple("→ step {step} is carried over from an earlier run"),
     e.GateRequested: _asked,
     e.GateResolved: _answered,
     e.GateResumed: _answered,

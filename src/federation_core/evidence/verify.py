@@ -43,11 +43,14 @@ __all__ = [
     "Chain",
     "Checkpoint",
     "CompactRange",
+    "Kin",
+    "Kinship",
     "Life",
     "Refusal",
     "Trust",
     "Verdict",
     "VerifierKey",
+    "compare_restart",
     "leaf_hash",
     "main",
     "open_checkpoint",
@@ -809,6 +812,10 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "metadata_hash": _is_hash,
         "tags?": _names,
         "parent_run_id?": str,
+        "parent_step?": str,
+        "parent_attempt?": _is_quorum,
+        "restarted_from?": str,
+        "sensitive?": bool,
         "correlation_id": str,
     },
     "FC-RUN-002": {
@@ -860,6 +867,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "idempotency_key": str,
         "node?": str,
         "again?": bool,
+        "child_run_id?": str,
     },
     "FC-STEP-002": _ENDING | {"output_hash": _is_hash},
     "FC-STEP-003": _ENDING | {"error": _is_error, "error_hash?": _is_hash},
@@ -867,6 +875,16 @@ _SHAPES: dict[str, dict[str, Kind]] = {
     "FC-STEP-005": {"step_id": str, "attempt": int},
     "FC-STEP-006": {"step_id": str, "reason": str},
     "FC-STEP-007": {"step_id": str, "items": int, "items_hash": _is_hash},
+    "FC-STEP-008": {
+        "step_id": str,
+        "from_run": str,
+        "attempt?": _is_quorum,
+        "input_hash?": _is_hash,
+        "output_hash?": _is_hash,
+        "receipt?": dict,
+        "receipt_hash?": _is_hash,
+        "reason?": str,
+    },
     "FC-GATE-001": {
         "gate_id": str,
         "step_id?": str,
@@ -912,6 +930,8 @@ _LEFT_OUT: Json = {
     "flags": [],
     "covered_by": [],
     "again": False,
+    "parent_attempt": 1,
+    "sensitive": False,
     "description": "",
     "required_approvers": [],
     "quorum": 1,
@@ -970,7 +990,8 @@ _MAX_ITEMS = 100_000
 @dataclass(frozen=True)
 class _Spec:
     """One step of a definition. `gate` is None, or approvers, quorum and expiry in seconds;
-    `concurrency` is how many items it has at a time, 0 where it does not fan out."""
+    `concurrency` is how many items it has at a time, 0 where it does not fan out; `child` None, or
+    the workflow (and perhaps the version) of which a run executes it."""
 
     step_id: str
     step_type: str
@@ -981,6 +1002,7 @@ class _Spec:
     is_sensitive: bool
     concurrency: int
     gate: tuple[list[str], int, int | None] | None
+    child: tuple[str, str | None] | None
 
 
 def _specs(definition: Json) -> list[_Spec]:
@@ -1026,6 +1048,7 @@ def _spec(step: Any) -> _Spec:
         gate=None
         if gate is None
         else (gate.get("approvers", []), gate.get("quorum", 1), gate.get("expires_s")),
+        child=_child_work(step.get("work")),
     )
 
 
@@ -1035,6 +1058,15 @@ def _is_fan_out(step: Json, concurrency: int) -> bool:
         return "concurrency" not in step
     is_work = step["type"] != "GATE" and step.get("gate") is None
     return is_work and type(step["foreach"]) is str and 1 <= concurrency <= _MAX_CONCURRENCY
+
+
+def _child_work(work: Any) -> tuple[str, str | None] | None:
+    if type(work) is not dict or work.get("run") != "workflow":
+        return None
+    workflow, version = work.get("workflow"), work.get("version")
+    if type(workflow) is not str or not (version is None or type(version) is str):
+        raise _illegal("a step of the definition names no workflow")
+    return workflow, version
 
 
 def _is_gate(gate: Any) -> bool:
@@ -1072,7 +1104,8 @@ _ITEM = re.compile(r"([^\[\]]+)\[(0|[1-9][0-9]{0,5})\]")
 class _Step:
     """`state`: pending, flagged, permitted, running, waiting (at its own gate), in_doubt, fanned
     (its items are under way), completed, failed, denied or skipped. `input` and `decision` are what
-    was allowed."""
+    was allowed, `output` and `receipt` what came of it, in this run or in `origin`, from which it
+    was carried over."""
 
     __slots__ = (
         "attempt",
@@ -1080,6 +1113,9 @@ class _Step:
         "gate",
         "index",
         "input",
+        "origin",
+        "output",
+        "receipt",
         "started_at",
         "state",
         "step_id",
@@ -1090,6 +1126,7 @@ class _Step:
         self.step_id, self.step_type, self.index = step_id, step_type, index
         self.state, self.attempt = "pending", 1
         self.input = self.decision = self.started_at = ""
+        self.output = self.receipt = self.origin = ""
         self.gate: _Gate | None = None
 
     @property
@@ -1148,6 +1185,41 @@ class _Gate:
         )
 
 
+_ENGINE = "engine"
+_OF_ITS_RUN = {"decision_hash", "ended_at", "prev_receipt_hash", "started_at"}
+_CARRIED = {"step_id", "from_run", "attempt", "input_hash", "output_hash", "receipt_hash"}
+
+
+@dataclass
+class _Child:
+    """An attempt of a step that a run of its own executes, and how the step ended."""
+
+    run_id: str
+    workflow: str
+    version: str | None
+    input: str
+    is_sensitive: bool
+    end: str | None = None
+    output: str | None = None
+
+
+def _milliseconds(instant: str) -> str:
+    """Since the epoch, as 12 hex digits."""
+    since = datetime.fromisoformat(instant) - datetime.fromisoformat("1970-01-01T00:00:00Z")
+    return f"{since // timedelta(milliseconds=1):012x}"
+
+
+def _child_id(parent: str, step_id: str, attempt: int, milliseconds: str) -> str | None:
+    """The id of the run that executes this attempt: a UUIDv7 of when its step was started, its bits
+    of chance the first 74 of a hash. None where those are no milliseconds."""
+    if re.fullmatch("[0-9a-f]{12}", milliseconds) is None:
+        return None
+    told = "\0".join(("fc/child/v1", parent, step_id, str(attempt))).encode("utf-8", "replace")
+    bits = int(_sha256(told), 16) >> 182
+    digits = f"{milliseconds}7{bits >> 62:03x}{0b10 << 62 | bits & (1 << 62) - 1:016x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 class Life:
     """One run, event by event. Refuses what the state machine does not have.
 
@@ -1187,6 +1259,10 @@ class Life:
         self._doom: tuple[str, str | None] | None = None
         self._cleared: tuple[str, str, str | None, str] | None = None
         self._leave: tuple[str, str] | None = None
+        self._is_carrying = False
+        self._abandoned = False
+        self._output: str | None = None
+        self._children: dict[tuple[str, int], _Child] = {}
         self._flagged: dict[tuple[Any, ...], list[Json]] = {}
         self._spent: set[str] = set()
         self.status = "pending"
@@ -1222,6 +1298,7 @@ class Life:
                 raise _illegal("a run begins with its creation, and is created once")
             if self.status in _FINAL and code not in _AFTER_THE_END:
                 raise _illegal(f"the run is {self.status}")
+            self._is_carrying &= code == "FC-STEP-008"
             handler(self, event, data, event_hash)
         except Refusal as e:
             text = f"Event {event['seq']} ({code[:20]}) cannot be: {e.message}."
@@ -1242,6 +1319,8 @@ class Life:
     def _is_secret(self, code: str, name: str, data: Json) -> bool:
         """Whether a payload is withheld as one of a sensitive step; what comes of the whole run
         counts as one where any step is sensitive."""
+        if code == "FC-RUN-001":
+            return name == "input_hash" and "sensitive" in self._born
         if code == "FC-RUN-003":
             return name == "output_hash"
         if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
@@ -1250,7 +1329,8 @@ class Life:
         elif not code.startswith("FC-STEP"):
             return False
         spec = self._spec_of(data["step_id"]) if "step_id" in data else None
-        return spec is not None and spec.is_sensitive
+        of_child = spec is not None and spec.child is not None and name == "output_hash"
+        return spec is not None and (spec.is_sensitive or of_child)
 
     def _need_allow(self, event: Json, action: str, gate_id: str | None = None) -> None:
         """The event before must be policy's allow of `action` for the same actor."""
@@ -1265,8 +1345,26 @@ class Life:
         self._born, self._first = data, event_hash
         self._by, self._tenant = (event["actor"], event["via"]), event["tenant"]
         self.run_id = data["run_id"]
+        self._check_kin(data)
+        self._is_carrying = "restarted_from" in data
         if data["execution"] == "managed":
             self._plan(data)
+
+    def _check_kin(self, data: Json) -> None:
+        """A run that executes a step of another is called after it, and is no restart."""
+        managed, step_id = data["execution"] == "managed", data.get("parent_step")
+        if "restarted_from" in data and (not managed or step_id is not None):
+            raise _illegal("only a managed run that executes no step restarts another")
+        if step_id is None:
+            odd = "sensitive" in data and "restarted_from" not in data
+            if "parent_attempt" in data or odd:
+                raise _illegal("it says something of a step that it does not execute")
+            return
+        if not managed or "parent_run_id" not in data:
+            raise _illegal("it executes a step of no run")
+        about = (data["parent_run_id"], step_id, data.get("parent_attempt", 1))
+        if self.run_id != _child_id(*about, self.run_id[:13].replace("-", "")):
+            raise _illegal("its id is not that of a run that executes this step")
 
     def _plan(self, data: Json) -> None:
         definition = self._definition
@@ -1284,7 +1382,8 @@ class Life:
                 self._dependants.setdefault(need, []).append(spec.step_id)
         self._unsatisfied = self._next_index = len(self._specs)
         self._timeout_ms = _timeout_of(definition)
-        self._is_sensitive = any(spec.is_sensitive for spec in self._specs.values())
+        inside = any(s.is_sensitive or s.child is not None for s in self._specs.values())
+        self._is_sensitive = inside or data.get("sensitive", False)
 
     @property
     def _is_managed(self) -> bool:
@@ -1335,6 +1434,7 @@ class Life:
         if data["workflow_receipt_hash"] != _value_hash(receipt):
             raise Refusal("RECEIPT_MISMATCH", "its workflow receipt tells something else")
         self.status, self._receipt = new, receipt
+        self._output = data.get("output_hash")
 
     def _completes(self, event: Json) -> None:
         if self.status != "running" or self._open or self._doom:
@@ -1351,10 +1451,14 @@ class Life:
         allowed, by = self._leave or ("", "")
         if _LEAVING.get(allowed) == new and by == event["actor"]:
             return True
-        of_itself = self._doom is not None or (self._is_managed and "error_code" in data)
+        if new == "cancelled":
+            by_engine = (event["actor"], event["via"]) == (self._by[0], _ENGINE)
+            told = data.get("error_code") == "parent_ended" and "parent_step" in self._born
+            self._abandoned = by_engine and told
+            return self._abandoned
         if self._is_managed and data.get("error_code") == "run_timeout":
-            of_itself = self._is_late(event)
-        return new == "failed" and of_itself
+            return self._is_late(event)
+        return self._doom is not None or (self._is_managed and "error_code" in data)
 
     def _workflow_receipt(self, outcome: str) -> Json:
         born = self._born
@@ -1578,7 +1682,23 @@ class Life:
             raise _illegal("it is another step's index or key")
         if not again:
             step.started_at = event["at"]
+        self._start_child(event, data, step)
         self._put(step, "running")
+
+    def _start_child(self, event: Json, data: Json, step: _Step) -> None:
+        """The event names the run that executes the step, where the workflow wants one."""
+        spec, name = self._spec_of(step.step_id), None
+        if spec is not None and spec.child is not None:
+            if "again" in data:
+                raise _illegal("a child run is not started again, but found")
+            if "node" in data:
+                raise _illegal("what a child run executes, no node does")
+            at = _milliseconds(event["at"])
+            name = _child_id(self.run_id, step.step_id, step.attempt, at) or ""
+            child = _Child(name, *spec.child, step.input, spec.is_sensitive)
+            self._children[step.step_id, step.attempt] = child
+        if data.get("child_run_id") != name:
+            raise _illegal("it names another child run than its own")
 
     def _done(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running", "waiting", "in_doubt")
@@ -1611,6 +1731,10 @@ class Life:
             "v": 1,
         }
         self._take_receipt(data, facts)
+        step.output, step.receipt = output or "", data["receipt_hash"]
+        child = self._children.get((step.step_id, step.attempt))
+        if child is not None:
+            child.end, child.output = end, output
         self._put(step, end)
 
     def _need_own_gate(self, step: _Step) -> None:
@@ -1655,6 +1779,69 @@ class Life:
             raise _illegal("the run does not go on, or steps that it needs have not ended")
         step.attempt = 0
         self._put(step, "skipped")
+
+    def _carried(self, _event: Json, data: Json, _hash: str) -> None:
+        """A step that ended well in the run from which this one was restarted. Whether it did, that
+        run's own events tell: see `Kinship`."""
+        if not self._is_carrying:
+            raise _illegal("steps are carried over right after the creation of a restarted run")
+        step = self._known(data | {"attempt": 1}, "pending")
+        if self._unmet.get(step.step_id):
+            raise _illegal("steps that it needs are not carried over")
+        step.origin, step.attempt = data["from_run"], data.get("attempt", 0)
+        receipt = data.get("receipt")
+        if receipt is None:
+            names = {"step_id", "from_run", "reason"}
+            if data.keys() != names or not self._specs[step.step_id].has_condition:
+                raise _illegal("the step was neither completed nor skipped")
+            self._put(step, "skipped")
+            return
+        if "reason" in data or not data.keys() >= _CARRIED:
+            raise _illegal("a step that was completed has its hashes, and no reason")
+        if self._specs[step.step_id].concurrency:
+            raise _illegal("a fan-out has no receipt to carry over")
+        told = {
+            "attempt": step.attempt,
+            "input_hash": data["input_hash"],
+            "output_hash": data["output_hash"],
+            "run_id": step.origin,
+            "status": "completed",
+            "step_id": step.step_id,
+            "step_type": step.step_type,
+            "v": 1,
+        }
+        same = receipt.keys() == told.keys() | _OF_ITS_RUN and receipt.items() >= told.items()
+        whole = same and all(type(receipt[name]) is int for name in ("attempt", "v"))
+        if not whole or _value_hash(receipt) != data["receipt_hash"]:
+            raise Refusal("RECEIPT_MISMATCH", "the receipt that it brings tells something else")
+        step.output, step.receipt = data["output_hash"], data["receipt_hash"]
+        self._put(step, "completed")
+
+    def kin(self) -> "Kin":
+        """What this run says of others, as far as it has come."""
+        return Kin(
+            run_id=self.run_id,
+            tenant=self._tenant,
+            by=self._by,
+            born=self._born,
+            status=self.status,
+            output=self._output,
+            abandoned=self._abandoned,
+            children=self._children,
+        )
+
+    def carried(self) -> "dict[str, tuple[str, str, str, str]]":
+        """The same as `results`, of the steps that were carried over."""
+        done = self.results()
+        return {s.step_id: done[s.step_id] for s in self._steps.values() if s.origin}
+
+    def results(self) -> "dict[str, tuple[str, str, str, str]]":
+        """Step → state, output, receipt, and the run that did it, of those that ended well."""
+        return {
+            s.step_id: (s.state, s.output, s.receipt, s.origin or self.run_id)
+            for s in self._steps.values()
+            if s.is_satisfied
+        }
 
     # gates
 
@@ -1802,6 +1989,7 @@ class Life:
         "FC-STEP-005": _doubted,
         "FC-STEP-006": _skipped,
         "FC-STEP-007": _fanned_out,
+        "FC-STEP-008": _carried,
         "FC-GATE-001": _asked,
         "FC-GATE-002": _answered,
         "FC-GATE-003": _answered,
@@ -1819,6 +2007,105 @@ def _timeout_of(definition: Json) -> int | None:
 
 def _expiry(event: Json, seconds: int | None) -> str | None:
     return None if seconds is None else _later(event["at"], seconds)
+
+
+# --- What runs say of one another -----------------------------------------------------------------
+
+
+@dataclass
+class Kin:
+    """What one run says of others. `born` is the data of its `FC-RUN-001`; `children` has an entry
+    for each attempt of a step that a run of its own executes."""
+
+    run_id: str
+    tenant: str
+    by: tuple[str, str | None]
+    born: Json
+    status: str
+    output: str | None
+    abandoned: bool
+    children: dict[tuple[str, int], _Child]
+
+
+class Kinship:
+    """Holds runs against those that they name, as they come, in any order. What waits for a run
+    that did not come is in `waiting`; nothing else is kept of what was compared."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Kin]] = {}
+        self._parents: dict[str, tuple[Kin, set[str]]] = {}
+
+    def take(self, kin: Kin) -> None:
+        """A run that has ended, or is all that there is of it. Raises `Refusal` where it and one
+        that came before it do not fit together."""
+        missing = {child.run_id for child in kin.children.values()}
+        for child in self.waiting.pop(kin.run_id, ()):
+            missing.discard(child.run_id)
+            _compare_child(child, kin)
+        if missing:
+            self._parents[kin.run_id] = (kin, missing)
+        if "parent_step" not in kin.born:
+            return
+        parent_id = kin.born["parent_run_id"]
+        if parent_id not in self._parents:
+            self.waiting.setdefault(parent_id, []).append(kin)
+            return
+        parent, missing = self._parents[parent_id]
+        missing.discard(kin.run_id)
+        if not missing:
+            del self._parents[parent_id]
+        _compare_child(kin, parent)
+
+
+def _compare_child(child: Kin, parent: Kin) -> None:
+    """The child is what the step of its parent says, and the step ended as the child did."""
+    born, above = child.born, parent.born
+    step = parent.children.get((born["parent_step"], born.get("parent_attempt", 1)))
+    if step is None or step.run_id != child.run_id or parent.tenant != child.tenant:
+        raise _not_kin(child, f"no step of run {parent.run_id[:80]} started it")
+    named = (born["workflow_id"], step.version or born["workflow_version"], born["input_hash"])
+    if named != (step.workflow, born["workflow_version"], step.input):
+        raise _not_kin(child, "the step starts another workflow, or with another input")
+    if child.by != (parent.by[0], parent.by[1] or _ENGINE):
+        raise _not_kin(child, "who started its parent did not start it")
+    same = ("actor_kind", "actor_roles", "correlation_id", "metadata_hash", "tags")
+    if any(born.get(name) != above.get(name) for name in same):
+        raise _not_kin(child, "it was not started with what its parent was")
+    if (above["policy_mode"], born["policy_mode"]) == ("strict", "loose"):
+        raise _not_kin(child, "a strict run has no loose child")
+    if ("sensitive" in born) != step.is_sensitive:
+        raise _not_kin(child, "it is not as sensitive as the step that it executes")
+    if step.end == "completed" and (child.status, child.output) != ("completed", step.output):
+        raise _not_kin(child, "the step that it executes completed, and not as it did")
+    if child.abandoned and step.end is None:
+        raise _not_kin(child, "it was given up by a step that still waits for it")
+
+
+def _not_kin(run: Kin, why: str) -> Refusal:
+    text = f"Run {run.run_id[:80]} cannot be: {why}."
+    return Refusal("ILLEGAL_TRANSITION", text, _event_file(f"run:{run.run_id}"))
+
+
+_SAME_AGAIN = ("definition_hash", "input_hash", "sensitive")
+
+
+def compare_restart(run: Life, old: Life) -> None:
+    """Hold a restarted run against the one that it does again. Raises `Refusal` where that has not
+    ended without completing, was of another workflow, input or tenant, or a step that is carried
+    over did not end there like that."""
+    kin, before = run.kin(), old.kin()
+    if not old.ended or old.status == "completed" or before.tenant != kin.tenant:
+        raise _not_kin(kin, "only a run that ended without completing is restarted")
+    modes = (before.born["policy_mode"], kin.born["policy_mode"])
+    if modes == ("strict", "loose"):
+        raise _not_kin(kin, "a strict run is not restarted as a loose one")
+    if any(kin.born.get(n) != before.born.get(n) for n in _SAME_AGAIN):
+        raise _not_kin(kin, "it is not of the workflow and input of the run that it restarts")
+    results = old.results()
+    for step_id, told in run.carried().items():
+        if results.get(step_id) != told:
+            text = f"step {step_id[:80]} did not end like that in the run that it restarts"
+            raise _not_kin(kin, text)
 
 
 # --- The container -------------------------------------------------------------------------------
@@ -2132,6 +2419,7 @@ class _Check:
         self._keys()
         if seen is not None:
             self._consistent(seen, consistency)
+        self._kin()
         for run_id in self._runs:
             self._run_receipt(run_id)
         self._erasures()
@@ -2438,6 +2726,21 @@ class _Check:
 
     def _epoch(self, key: VerifierKey) -> Json | None:
         return next((e for e in self._epochs or [] if e["key"] == key.text), None)
+
+    # stage 11 again: what runs say of one another
+
+    def _kin(self) -> None:
+        lives = {s: told.life for s, told in self._told.items() if told.life and not told.failed}
+        kinship = Kinship()
+        for life in lives.values():
+            kin = life.kin()
+            try:
+                kinship.take(kin)
+                old = lives.get(f"run:{kin.born.get('restarted_from')}")
+                if old is not None:
+                    compare_restart(life, old)
+            except Refusal as e:
+                self._wrong(e.code, e.message, e.file or "", 1)
 
     # stage 9: receipts
 

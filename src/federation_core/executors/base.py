@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from ..spine.definition import StepSpec, Work
 
 __all__ = [
     "MAX_OUTPUT_BYTES",
+    "Cancelled",
     "Executor",
     "StepContext",
     "StepError",
@@ -28,12 +30,30 @@ _MAX_TYPE = 100
 W_contra = TypeVar("W_contra", contravariant=True)
 
 
+class Cancelled:
+    """Whether nobody waits for the step any more: its run was cancelled or has failed, its timeout
+    is over, or the server stops. Only `run_step` says so; what the step does after that is not part
+    of its run."""
+
+    def __init__(self, event: threading.Event | None = None) -> None:
+        self._event = event or threading.Event()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is set, at most so many seconds; returns whether it is. For functions on
+        threads: on the event loop this stops the server."""
+        return self._event.wait(seconds)
+
+
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a step may know about its own execution.
 
     `deadline` is a moment on the monotonic clock (`time.monotonic()`, the event loop's own),
     seconds; `run_step` draws it in to the step's timeout. `idempotency_key` reads
-    `run:step:attempt`.
+    `run:step:attempt`. A synchronous function looks at `cancelled` to end early; an `async` one is
+    cancelled itself.
     """
 
     run_id: str
@@ -44,6 +64,7 @@ class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     actor_id: str
     correlation_id: str
     deadline: float = math.inf
+    cancelled: Cancelled = msgspec.field(default_factory=Cancelled)
 
     @property
     def logger(self) -> structlog.typing.FilteringBoundLogger:
@@ -97,7 +118,8 @@ async def run_step(
     if spec.work is None:
         raise StepError("NoWork", f"Step {spec.id!r} is a gate; people do its work.")
     deadline = min(ctx.deadline, asyncio.get_running_loop().time() + spec.timeout_ms / 1000)
-    ctx = msgspec.structs.replace(ctx, deadline=deadline)
+    gone = threading.Event()
+    ctx = msgspec.structs.replace(ctx, deadline=deadline, cancelled=Cancelled(gone))
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
@@ -112,6 +134,8 @@ async def run_step(
         if isinstance(e, StepError):
             raise
         raise as_step_error(e) from e
+    finally:
+        gone.set()  # whoever is still at it on a thread has nobody who waits for them
     if limit.expired():  # user code that swallowed the cancellation
         raise _timeout(spec)
     _check_output(output, max_output_bytes)

@@ -1,8 +1,9 @@
 """`run: python`: call a function of an allow-listed module.
 
 Synchronous functions run on a bounded pool of threads, `async` ones on the event loop. A thread
-cannot be stopped: a synchronous function that outlives its timeout goes on to its end, its result
-is thrown away, and it holds its thread until then. An `async` function must yield.
+cannot be stopped: a synchronous function whose run is cancelled, or that outlives its timeout, goes
+on to its end, its result is thrown away, and it holds its thread until then, unless it looks at
+`ctx.cancelled`. An `async` function is cancelled; it must yield.
 """
 
 import asyncio

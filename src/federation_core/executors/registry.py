@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..spine.definition import ExpressionWork, HttpWork, PythonWork, Work
+from ..spine.definition import ChildWork, ExpressionWork, HttpWork, PythonWork, Work
 from ..telemetry import Family, Tracer
 from ..telemetry.families import gauge
 from .allow import AllowList
-from .base import StepContext
+from .base import StepContext, StepError
 from .expression import ExpressionExecutor
 from .http import HttpExecutor
 from .python import PythonExecutor
@@ -56,6 +56,8 @@ class Executors:
                 return await self._http.execute(work, step_input, ctx, scope)
             case ExpressionWork():
                 return await self._expression.execute(work, step_input, ctx, scope)
+            case ChildWork():
+                raise StepError("NoWork", f"Step {ctx.step_id!r} is executed by a run of its own.")
 
     def families(self) -> Iterator[Family]:
         """What is measured of executions."""

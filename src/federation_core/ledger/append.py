@@ -46,7 +46,8 @@ class Append(msgspec.Struct):
     (table → rows in the order of its columns); `objects` are texts by their SHA-256. Without
     events it only stores what else it has.
 
-    `expects` are other streams that it rests on, and where they must still end.
+    `expects` are other streams that it rests on, and where they must still end. `wakes` are other
+    runs that have something to do once it is stored.
 
     With `after_checkpoint` it is stored only where the newest checkpoint has that size, -1 where
     there is none: compare-and-swap.
@@ -63,6 +64,7 @@ class Append(msgspec.Struct):
     erasures: list[Erasure] = []
     after_checkpoint: int | None = None
     expects: dict[str, Head] = {}
+    wakes: tuple[str, ...] = ()
 
     @property
     def run_status(self) -> str | None:

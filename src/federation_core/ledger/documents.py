@@ -5,10 +5,12 @@ from typing import Any
 
 import msgspec
 
+from ..spine.children import REFUSED, child_run_id, is_child_step
 from ..spine.events import PolicyEvaluated
 from ..spine.gates import Gate
 from ..spine.run import Run
 from ..spine.steps import (
+    Carried,
     Completed,
     CutOff,
     Failed,
@@ -56,6 +58,8 @@ class RunDoc(msgspec.Struct, frozen=True, kw_only=True):
     metadata_hash: str
     tags: tuple[str, ...]
     parent_run_id: str | None
+    parent_step: str | None = None
+    restarted_from: str | None = None
     workflow_receipt_hash: str | None
     created_at: str
     started_at: str | None
@@ -89,6 +93,10 @@ class StepDoc(msgspec.Struct, frozen=True, kw_only=True):
     receipt_hash: str | None
     decision: DecisionDoc | None
     error: dict[str, Any] | None
+    child_run_id: str | None = None
+    """The run that executes the step, where it is one that a run of its own executes."""
+    carried_from: str | None = None
+    """The run that did the step, where this one was restarted and does it not again."""
 
 
 class GateDoc(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +158,8 @@ def run_doc(run: Run) -> RunDoc:
         metadata_hash=run.metadata_hash,
         tags=run.tags,
         parent_run_id=run.parent_run_id,
+        parent_step=run.parent_step,
+        restarted_from=run.restarted_from,
         workflow_receipt_hash=run.workflow_receipt_hash,
         created_at=to_rfc3339(run.created_at),
         started_at=_time(run.started_at),
@@ -171,7 +181,7 @@ def decision_doc(decision: PolicyEvaluated, at: int) -> DecisionDoc:
     )
 
 
-def step_doc(step: Step) -> StepDoc:
+def step_doc(run: Run, step: Step) -> StepDoc:
     state = step.state
     started_at: int | None = None
     done: Completed | Failed | Gathered | CutOff | None = None
@@ -181,6 +191,7 @@ def step_doc(step: Step) -> StepDoc:
         started_at = state.started_at
     if isinstance(state, (Completed, Failed, Gathered, CutOff)):
         done = state
+    receipted = state if isinstance(state, (Completed, Failed, Carried)) else None
     return StepDoc(
         step_id=step.step_id,
         step_type=step.step_type,
@@ -192,11 +203,24 @@ def step_doc(step: Step) -> StepDoc:
         ended_at=_time(done.ended_at) if done else None,
         duration_ms=(done.ended_at - done.started_at) // 1000 if done else None,
         input_hash=step.input_hash,
-        output_hash=state.output_hash if isinstance(state, Completed) else None,
-        receipt_hash=state.receipt_hash if isinstance(state, (Completed, Failed)) else None,
+        output_hash=state.output_hash if isinstance(state, (Completed, Carried)) else None,
+        receipt_hash=receipted.receipt_hash if receipted else None,
         decision=decision_doc(step.decision, step.decided_at or 0) if step.decision else None,
         error=msgspec.to_builtins(state.error) if isinstance(state, Failed) else None,
+        child_run_id=_child(run, step),
+        carried_from=state.from_run if isinstance(state, Carried) else None,
     )
+
+
+def _child(run: Run, step: Step) -> str | None:
+    state = step.state
+    if not isinstance(state, (Running, Completed, Failed)):
+        return None
+    if isinstance(state, Failed) and state.error.type == REFUSED:
+        return None
+    if not is_child_step(run.spec_of(step.step_id)):
+        return None
+    return child_run_id(run.run_id, step.step_id, state.permit.attempt, state.started_at)
 
 
 def gate_doc(run: Run, gate: Gate) -> GateDoc:

@@ -8,6 +8,7 @@ import msgspec
 
 from ..spine.actions import next_actions
 from ..spine.canonical import canonical
+from ..spine.children import awaited_child
 from ..spine.envelope import Event
 from ..spine.run import Run
 from ..spine.steps import Running
@@ -15,6 +16,7 @@ from ..spine.times import to_rfc3339
 from ..spine.turn import Turn
 from .append import Answer, Append, Payload
 from .documents import WorkflowDoc, gate_doc, run_doc, step_doc
+from .kin import runs_to_wake
 
 __all__ = ["append_of", "rows_of", "wake_at", "workflow_row"]
 
@@ -41,9 +43,15 @@ def rows_of(
         wake_at(run),
         _encode(run_doc(run)).decode(),
         _node_of(run),
+        run.parent_run_id if run.parent_step and not run.is_ended else None,
     )
     step_rows = [
-        (run_id, step.index, _encode(step_doc(step)).decode())
+        (
+            run_id,
+            step.index,
+            _encode(step_doc(run, step)).decode(),
+            awaited_child(run, step.step_id),
+        )
         for step in (run.steps[s] for s in steps if s in run.steps)
     ]
     gate_rows = [
@@ -85,4 +93,5 @@ def append_of(turn: Turn, payloads: list[Payload], answer: Answer | None = None)
         payloads=payloads + made,
         rows=rows_of(run, steps, turn.touched_gates),
         answer=answer,
+        wakes=runs_to_wake(turn),
     )

@@ -28,7 +28,7 @@ __all__ = [
     "workflows",
 ]
 
-SCHEMA_HEAD = "0004"
+SCHEMA_HEAD = "0005"
 """The migration that `metadata` describes."""
 
 metadata = MetaData()
@@ -127,12 +127,20 @@ runs = Table(
     Column("doc", Text, nullable=False),
     # A node that is executing a step of it; null where none is, or where there is but one node.
     Column("node", Text),
+    # The run of whose step this one is the execution, until it has ended.
+    Column("executes_for", Text),
     Index("runs_by_tenant", "tenant", "run_id"),
     Index(
         "runs_by_wake",
         "wake_at",
         sqlite_where=text("wake_at IS NOT NULL"),
         postgresql_where=text("wake_at IS NOT NULL"),
+    ),
+    Index(
+        "runs_by_executes_for",
+        "executes_for",
+        sqlite_where=text("executes_for IS NOT NULL"),
+        postgresql_where=text("executes_for IS NOT NULL"),
     ),
 )
 
@@ -142,6 +150,14 @@ steps = Table(
     Column("run_id", Text, primary_key=True),
     Column("step_index", BigInteger, primary_key=True),
     Column("doc", Text, nullable=False),
+    # The child run that the step waits for, as long as it does.
+    Column("awaits", Text),
+    Index(
+        "steps_by_awaits",
+        "awaits",
+        sqlite_where=text("awaits IS NOT NULL"),
+        postgresql_where=text("awaits IS NOT NULL"),
+    ),
 )
 
 gates = Table(

@@ -12,6 +12,7 @@ from .requests import (
     RecordStepRequest,
     RegisterRequest,
     RequestGateRequest,
+    RestartRequest,
     ResumeRequest,
     RotateRequest,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "RecordStepRequest",
     "RegisterRequest",
     "RequestGateRequest",
+    "RestartRequest",
     "ResumeRequest",
     "RotateRequest",
 ]

@@ -98,7 +98,10 @@ _MESSAGES: dict[type, Callable[[Any], str]] = {
     e.RunStatusChanged: lambda d: f"Run status changed from {d.previous_status} to {d.new_status}",
     e.RunEnded: _ended,
     e.PolicyEvaluated: _decided,
-    e.StepStarted: lambda d: f"Step {d.step_id} started{' again' if d.again else ''}",
+    e.StepStarted: lambda d: (
+        f"Step {d.step_id} started{' again' if d.again else ''}"
+        + (f": run {d.child_run_id} executes it" if d.child_run_id else "")
+    ),
     e.StepCompleted: lambda d: f"Step {d.step_id} completed",
     e.StepFailed: lambda d: f"Step {d.step_id} failed: {d.error.type}: {d.error.message}",
     e.StepRetryScheduled: lambda d: (
@@ -107,6 +110,10 @@ _MESSAGES: dict[type, Callable[[Any], str]] = {
     e.StepInDoubt: lambda d: f"Step {d.step_id} in doubt: nobody saw how attempt {d.attempt} ended",
     e.StepSkipped: lambda d: f"Step {d.step_id} skipped: {d.reason}",
     e.StepFannedOut: lambda d: f"Step {d.step_id} fans out: {d.items:,} items",
+    e.StepCarried: lambda d: (
+        f"Step {d.step_id} carried over from run {d.from_run}"
+        + (f", where it was skipped: {d.reason}" if d.receipt is None else "")
+    ),
     e.GateRequested: lambda d: f"Gate requested: {d.gate_name}",
     e.GateResolved: _answered,
     e.GateResumed: _answered,

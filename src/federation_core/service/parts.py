@@ -145,7 +145,7 @@ class Visit:
         return gate_view(doc, await self._seen([doc.input_schema_hash]))
 
     def step_view(self, step_id: str) -> Step:
-        return step_doc(self.run.steps[step_id])
+        return step_doc(self.run, self.run.steps[step_id])
 
     def new_logs(self) -> list[LogEntry]:
         """The log entries of this turn."""

@@ -18,6 +18,7 @@ __all__ = [
     "RecordStepRequest",
     "RegisterRequest",
     "RequestGateRequest",
+    "RestartRequest",
     "ResumeRequest",
     "RotateRequest",
 ]
@@ -41,6 +42,14 @@ class CreateRunRequest(msgspec.Struct, frozen=True, kw_only=True):
     tags: Annotated[list[Tag], msgspec.Meta(max_length=64)] = []
     parent_run_id: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     execution: Literal["managed", "external"] | None = None
+
+
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not given is as in the run that is restarted."""
+
+    from_step: StepId
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    tags: Annotated[list[Tag], msgspec.Meta(max_length=64)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChangeStatusRequest(msgspec.Struct, frozen=True, kw_only=True):

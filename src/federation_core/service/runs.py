@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ..engine.asking import ask
+from ..engine.births import ask_birth
 from ..errors import FieldError, InvalidInput, StaleAppend
 from ..ledger import queries
 from ..ledger.documents import WorkflowDoc
@@ -23,7 +24,8 @@ from .call import Call
 from .catalog import Catalog
 from .parts import Parts, Visit, anew
 from .reading import read_logs, read_payload, read_run, read_runs, require_run
-from .requests import ChangeStatusRequest, CreateRunRequest
+from .requests import ChangeStatusRequest, CreateRunRequest, RestartRequest
+from .restarts import restart
 from .views import LogEntry, PayloadAnswer, RunAnswer
 from .views import Run as RunView
 
@@ -105,6 +107,19 @@ class Runs:
         mode = self._parts.governor.mode(call.tenant, call.mode)
         return self._ask_birth(call, request, run_id, version, mode)
 
+    @anew
+    async def restart(self, call: Call, run_id: str, request: RestartRequest) -> RunAnswer:
+        """Do a run that failed or was cancelled again from a step on, as a new run of the same
+        workflow with the same input. Steps that ended well, and do not wait for that one, are
+        carried over; all else has decisions of its own, the birth included.
+
+        Raises `NotFound`, `Conflict` for a run that has not ended, has completed, is a client's, or
+        of which a value was erased, `InvalidInput` for a step that there is not, `Forbidden` where
+        in strict mode the caller answered a gate that would be carried over.
+        """
+        call.caller.require("workflow:write")
+        return await restart(self._parts, call, run_id, request)
+
     async def _registered(self, tenant: str, request: CreateRunRequest) -> WorkflowDoc | None:
         """The registered workflow that is meant: the version named, else the one registered last.
         None where the workflow is not registered."""
@@ -152,22 +167,17 @@ class Runs:
         self, call: Call, request: CreateRunRequest, run_id: str, version: str, mode: PolicyMode
     ) -> Decision:
         parts = self._parts
-        return parts.governor.decide(
+        return ask_birth(
+            parts.governor,
             call.actor,
             call.tenant,
-            "run.create",
+            run_id=run_id,
+            workflow=(request.workflow_id, version),
+            given=request.input_payload,
+            metadata=request.metadata,
+            tags=list(request.tags),
             mode=mode,
-            workflow_id=request.workflow_id,
-            step_id=None,
-            context={
-                "run_id": run_id,
-                "workflow_version": version,
-                "input": request.input_payload,
-                "run_input": request.input_payload,
-                "metadata": request.metadata,
-                "tags": list(request.tags),
-                "now": parts.clock() // 1_000_000,
-            },
+            now=parts.clock(),
         )
 
     @anew

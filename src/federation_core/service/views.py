@@ -41,6 +41,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Any
     tags: tuple[str, ...]
     parent_run_id: str | None
+    parent_step: str | None
+    restarted_from: str | None
     receipt_chain: list[str]
     workflow_receipt_hash: str | None
     evidence_pack_hash: str | None
@@ -162,6 +164,8 @@ def run_view(
         metadata=values.get(doc.metadata_hash),
         tags=doc.tags,
         parent_run_id=doc.parent_run_id,
+        parent_step=doc.parent_step,
+        restarted_from=doc.restarted_from,
         receipt_chain=receipts,
         workflow_receipt_hash=doc.workflow_receipt_hash,
         evidence_pack_hash=packs[0] if packs else None,

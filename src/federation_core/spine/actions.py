@@ -2,8 +2,9 @@
 
 import msgspec
 
+from .children import child_run_id
 from .run import Run
-from .steps import Flagged, InDoubt, Pending, Waiting
+from .steps import Flagged, InDoubt, Pending, Running, Waiting
 
 __all__ = [
     "Action",
@@ -13,6 +14,7 @@ __all__ = [
     "Expire",
     "FanOut",
     "Finish",
+    "Join",
     "Next",
     "Recover",
     "ResolveDoubt",
@@ -73,12 +75,25 @@ class Finish(msgspec.Struct, frozen=True):
 Action = AskRun | Ask | FanOut | Recover | CloseGateStep | ResolveDoubt | Expire | Finish | TimeOut
 
 
+class Join(msgspec.Struct, frozen=True):
+    """The step waits for its child run: see whether that has ended, and create it where there is
+    none. `deadline` (microseconds) is when the step stops waiting, None for never."""
+
+    step_id: str
+    attempt: int
+    child_run_id: str
+    input_hash: str
+    deadline: int | None
+
+
 class Next(msgspec.Struct, frozen=True):
     """`actions` to take now; `wake_at` (microseconds) the next moment when time alone brings more,
-    None where only people, or executions under way, do."""
+    None where only people, executions under way, or child runs do. `joins` are the steps that wait
+    for child runs: no actions, for most of the time there is nothing to do about them."""
 
     actions: tuple[Action, ...]
     wake_at: int | None
+    joins: tuple[Join, ...] = ()
 
 
 def next_actions(
@@ -109,10 +124,27 @@ def next_actions(
             else:
                 timers.append(expires_at)
     if run.is_managed:
-        actions.extend(Recover(step_id) for step_id in run.in_flight if step_id not in executing)
+        mine = run.joining.keys() | executing
+        actions.extend(Recover(step_id) for step_id in run.in_flight if step_id not in mine)
         if run.doomed is None:
             _managed(run, now, actions, timers, set_back=set_back)
-    return Next(tuple(actions), min(timers, default=None))
+    joins = tuple(_join(run, step_id) for step_id in run.joining)
+    timers.extend(join.deadline for join in joins if join.deadline is not None)
+    return Next(tuple(actions), min(timers, default=None), joins)
+
+
+def _join(run: Run, step_id: str) -> Join:
+    state = run.steps[step_id].state
+    assert isinstance(state, Running)
+    permit, spec = state.permit, run.spec_of(step_id)
+    timeout_ms = spec.timeout_ms if spec is not None else 0
+    return Join(
+        step_id,
+        permit.attempt,
+        child_run_id(run.run_id, step_id, permit.attempt, state.started_at),
+        permit.input_hash,
+        state.started_at + timeout_ms * 1000 if timeout_ms else None,
+    )
 
 
 def _managed(

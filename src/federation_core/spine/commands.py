@@ -7,9 +7,10 @@ is no command to start a step, only to put one to its decision.
 import msgspec
 
 from .decision import Decision, PolicyMode
-from .events import Execution, GateType, RunStatus, StepError
+from .events import Execution, GateType, RunStatus, StepCarried, StepError
 
 __all__ = [
+    "AbandonRun",
     "AnswerGate",
     "BypassGate",
     "ChangeStatus",
@@ -48,7 +49,13 @@ class CreateRun(_Command, frozen=True, kw_only=True):
     metadata_hash: str
     tags: tuple[str, ...] = ()
     parent_run_id: str | None = None
+    parent_step: str | None = None
+    parent_attempt: int = 1
+    restarted_from: str | None = None
+    sensitive: bool = False
     correlation_id: str
+    carried: tuple[StepCarried, ...] = ()
+    """The steps that a restarted run does not do again, each after those it needs."""
     decision: Decision
 
 
@@ -172,6 +179,10 @@ class TimeOutRun(_Command, frozen=True):
     """A managed run has taken longer than its workflow gives it."""
 
 
+class AbandonRun(_Command, frozen=True, kw_only=True):
+    """The engine cancels a child run of which nobody waits for the end any more."""
+
+
 class RecordRefusal(_Command, frozen=True, kw_only=True):
     """An attempt that was refused, for the log."""
 
@@ -202,5 +213,6 @@ Command = (
     | CompleteRun
     | FailRun
     | TimeOutRun
+    | AbandonRun
     | RecordRefusal
 )

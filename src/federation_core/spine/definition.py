@@ -12,6 +12,7 @@ import msgspec
 from .canonical import canonical, sha256
 
 __all__ = [
+    "ChildWork",
     "ExpressionWork",
     "GateSpec",
     "HttpWork",
@@ -91,7 +92,15 @@ class ExpressionWork(msgspec.Struct, frozen=True, tag="expression", tag_field="r
     value: Any
 
 
-Work = PythonWork | HttpWork | ExpressionWork
+class ChildWork(msgspec.Struct, frozen=True, tag="workflow", tag_field="run"):
+    """Start a run of `workflow` with the step's input, and wait for its end: its output is the
+    step's. Without `version` it is the one that is registered last when the child is born."""
+
+    workflow: str
+    version: str | msgspec.UnsetType = msgspec.UNSET
+
+
+Work = PythonWork | HttpWork | ExpressionWork | ChildWork
 
 
 class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +108,7 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
     `when` is a CEL condition; `with_` the template of its input; `work` is None for a GATE.
 
     `gate` on a GATE step asks people always; a GATE step without it asks only where policy flags.
+    `timeout_ms` 0 is none, which only a step with `ChildWork` may have.
 
     With `foreach`, a CEL expression that gives a list, the work is done once for each item, at most
     `concurrency` of them at a time; both are set together.

@@ -14,7 +14,7 @@ def settle(turn: Turn) -> None:
     run = turn.run
     if run.is_ended:
         return
-    if run.doomed is not None and not (run.is_managed and run.in_flight):
+    if run.doomed is not None and not (run.is_managed and run.is_working):
         end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
     elif run.open_gates and run.status == "running":
         names = ", ".join(run.gates[g].gate_name for g in run.open_gates)

@@ -25,6 +25,7 @@ __all__ = [
     "RunEventData",
     "RunStatus",
     "RunStatusChanged",
+    "StepCarried",
     "StepCompleted",
     "StepError",
     "StepFailed",
@@ -67,6 +68,13 @@ class RunCreated(_Data, frozen=True, kw_only=True):
     metadata_hash: str
     tags: tuple[str, ...] = ()
     parent_run_id: str | None = None
+    parent_step: str | None = None
+    """The step of the parent that this run executes: the engine started it, and it ends with it."""
+    parent_attempt: int = 1
+    restarted_from: str | None = None
+    """The ended run that this one does again from some step on."""
+    sensitive: bool = False
+    """What it takes and gives is salted, as it is in the step that it executes."""
     correlation_id: str
 
 
@@ -141,6 +149,8 @@ class StepStarted(_Data, frozen=True, kw_only=True):
     """Which of several processes executes it."""
     again: bool = False
     """The same attempt once more: its first start has no end, and the step is idempotent."""
+    child_run_id: str | None = None
+    """The run that executes it, where it is a run of its own."""
 
 
 class StepCompleted(_Data, frozen=True, kw_only=True):
@@ -190,6 +200,22 @@ class StepFannedOut(_Data, frozen=True, kw_only=True):
     step_id: str
     items: int
     items_hash: str
+
+
+class StepCarried(_Data, frozen=True, kw_only=True):
+    """A step that ended well in another run, and is not done again in this one. `from_run` is the
+    run that did it, and `receipt` is its receipt there. A step that was skipped there has only a
+    `reason`."""
+
+    code: ClassVar[str] = "FC-STEP-008"
+    step_id: str
+    from_run: str
+    attempt: int = 0
+    input_hash: str | None = None
+    output_hash: str | None = None
+    receipt: dict[str, Any] | None = None
+    receipt_hash: str | None = None
+    reason: str | None = None
 
 
 class GateRequested(_Data, frozen=True, kw_only=True):
@@ -283,6 +309,7 @@ RunEventData = (
     | StepInDoubt
     | StepSkipped
     | StepFannedOut
+    | StepCarried
     | GateRequested
     | GateResolved
     | GateResumed

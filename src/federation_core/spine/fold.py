@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import IntegrityError
+from .children import is_child_id
 from .definition import Workflow
 from .envelope import Event
 from .events import AttemptRefused, PolicyEvaluated, RunCreated, RunEnded, RunStatusChanged
@@ -65,6 +66,7 @@ def apply(run: Run, event: Event) -> None:
 def _created(run: Run, event: Event, data: RunCreated) -> None:
     require(event.seq == 0, event, "a run is created once")
     require(event.stream == f"run:{data.run_id}", event, "its stream names another run")
+    _check_kin(event, data)
     run.run_id = data.run_id
     run.tenant = event.tenant
     run.workflow_id = data.workflow_id
@@ -76,6 +78,8 @@ def _created(run: Run, event: Event, data: RunCreated) -> None:
     run.actor_kind, run.actor_roles = data.actor_kind, data.actor_roles
     run.correlation_id = data.correlation_id
     run.parent_run_id = data.parent_run_id
+    run.parent_step, run.parent_attempt = data.parent_step, data.parent_attempt
+    run.restarted_from, run.sensitive = data.restarted_from, data.sensitive
     run.tags = data.tags
     run.input_hash, run.metadata_hash = data.input_hash, data.metadata_hash
     run.created_at = event.at
@@ -83,6 +87,23 @@ def _created(run: Run, event: Event, data: RunCreated) -> None:
         if run.definition is None:
             raise IntegrityError(f"Run {data.run_id} is managed and its definition is missing.")
         run.plan(run.definition)
+
+
+def _check_kin(event: Event, data: RunCreated) -> None:
+    """A run that executes another's step is called after it; it is born once, never a restart."""
+    managed = data.execution == "managed"
+    if data.restarted_from is not None:
+        lawful = managed and data.parent_step is None
+        require(lawful, event, "only a managed run that executes no step restarts another")
+    if data.parent_step is None:
+        require(data.parent_attempt == 1, event, "it names an attempt of no step")
+        lawful = not data.sensitive or data.restarted_from is not None
+        require(lawful, event, "only a run that executes a step is as sensitive")
+        return
+    known = data.parent_run_id is not None and data.parent_attempt >= 1
+    require(managed and known, event, "it executes a step of no run")
+    about = (data.parent_run_id or "", data.parent_step, data.parent_attempt)
+    require(is_child_id(data.run_id, *about), event, "its id is not that step's")
 
 
 def _decided(run: Run, event: Event, data: PolicyEvaluated) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from .children import child_run_id, is_child_step
 from .envelope import Event
 from .events import (
     PolicyEvaluated,
+    StepCarried,
     StepCompleted,
     StepFailed,
     StepInDoubt,
@@ -17,9 +19,10 @@ from .events import (
 )
 from .fold_checks import instant, require, take_receipt
 from .fold_fan_out import satisfied
-from .receipts import step_receipt
+from .receipts import OF_ITS_RUN, carried_receipt, receipt_hash, step_receipt
 from .run import Doom, Run
 from .steps import (
+    Carried,
     Completed,
     Denied,
     Failed,
@@ -48,6 +51,10 @@ def _put(run: Run, step: Step, state: StepState) -> None:
         run.in_flight[step.step_id] = None
     else:
         run.in_flight.pop(step.step_id, None)
+    if isinstance(state, Running) and is_child_step(run.spec_of(step.step_id)):
+        run.joining[step.step_id] = None
+    else:
+        run.joining.pop(step.step_id, None)
     if not isinstance(state, (Waiting, InDoubt)):
         run.at_gate.pop(step.step_id, None)
     if isinstance(state, (Pending, Flagged)):
@@ -119,6 +126,12 @@ def _started(run: Run, event: Event, data: StepStarted) -> None:
     known = (step.step_type, step.index, permit.idempotency_key(run.run_id))
     require(told == known, event, "it is another step's type, index or key")
     started_at = state.started_at if isinstance(state, Running) else event.at
+    child = None
+    if is_child_step(run.spec_of(step.step_id)):
+        require(not data.again, event, "a child run is not started again, but found")
+        require(data.node is None, event, "what a child run executes, no node does")
+        child = child_run_id(run.run_id, step.step_id, data.attempt, event.at)
+    require(data.child_run_id == child, event, "it names another child run")
     _put(run, step, Running(permit, started_at, data.node))
 
 
@@ -215,6 +228,32 @@ def _skipped(run: Run, event: Event, data: StepSkipped) -> None:
     _put(run, step, Skipped(data.reason))
 
 
+def _carried(run: Run, event: Event, data: StepCarried) -> None:
+    """A step that ended well in the run from which this one was restarted."""
+    step = _known(run, event, data.step_id)
+    require(run.restarted_from is not None, event, "the run is no restart of another")
+    own = event.seq == 1 + run.carried
+    require(own, event, "steps are carried over right after the run's creation")
+    require(isinstance(step.state, Pending), event, f"the step is {step.state.status}")
+    require(not run.unmet.get(step.step_id), event, "steps it needs are not carried over")
+    run.carried += 1
+    if data.receipt is None:
+        hashes = (data.input_hash, data.output_hash, data.receipt_hash)
+        bare = hashes == (None, None, None) and data.attempt == 0
+        lawful = bare and run.specs[step.step_id].when is not None
+        require(lawful and bool(data.reason), event, "it was neither completed nor skipped")
+        _put(run, step, Skipped(data.reason or ""))
+        return
+    facts = carried_receipt(data, step.step_type)
+    same = data.receipt.keys() == facts.keys() | OF_ITS_RUN and data.receipt == data.receipt | facts
+    whole = None not in facts.values() and data.attempt >= 1 and data.reason is None
+    require(not run.specs[step.step_id].fans_out, event, "a fan-out has no receipt to carry over")
+    require(same and whole, event, "its receipt tells something else")
+    require(receipt_hash(data.receipt) == data.receipt_hash, event, "its receipt has another hash")
+    state = Carried(data.from_run, data.attempt, data.output_hash or "", data.receipt_hash or "")
+    _put(run, msgspec.structs.replace(step, input_hash=data.input_hash), state)
+
+
 STEP_HANDLERS: dict[type, Callable[[Run, Event, Any], None]] = {
     StepStarted: _started,
     StepCompleted: _completed,
@@ -222,4 +261,5 @@ STEP_HANDLERS: dict[type, Callable[[Run, Event, Any], None]] = {
     StepRetryScheduled: _retry,
     StepInDoubt: _in_doubt,
     StepSkipped: _skipped,
+    StepCarried: _carried,
 }

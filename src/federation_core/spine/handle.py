@@ -32,6 +32,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     c.CompleteRun: handle_run.complete,
     c.FailRun: handle_run.fail,
     c.TimeOutRun: handle_run.time_out,
+    c.AbandonRun: handle_run.abandon,
     c.ChangeStatus: handle_run.change_status,
     c.RecordRefusal: handle_run.refuse,
     c.ProposeStep: handle_steps.propose,

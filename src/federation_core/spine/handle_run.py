@@ -1,7 +1,9 @@
 """Commands about a run as a whole: its birth, its changes of status, its end."""
 
 from ..errors import Conflict, Forbidden
+from .children import PARENT_ENDED
 from .commands import (
+    AbandonRun,
     ChangeStatus,
     CompleteRun,
     CreateRun,
@@ -20,6 +22,7 @@ from .turn import Turn
 
 __all__ = [
     "TRANSITIONS",
+    "abandon",
     "action_for",
     "change_status",
     "complete",
@@ -63,9 +66,15 @@ def create(turn: Turn, command: CreateRun) -> None:
             metadata_hash=command.metadata_hash,
             tags=command.tags,
             parent_run_id=command.parent_run_id,
+            parent_step=command.parent_step,
+            parent_attempt=command.parent_attempt,
+            restarted_from=command.restarted_from,
+            sensitive=command.sensitive,
             correlation_id=command.correlation_id,
         )
     )
+    for carried in command.carried:
+        turn.emit(carried)
     _decide(turn, command.decision, "run.create", command.input_hash)
 
 
@@ -110,6 +119,17 @@ def time_out(turn: Turn, _command: TimeOutRun) -> None:
     seconds = ((run.deadline or 0) - (run.started_at or 0)) / 1_000_000
     reason = f"the run did not end within its timeout of {seconds:,.15g} s"
     end_run(turn, "failed", code=RUN_TIMEOUT, reason=reason)
+
+
+def abandon(turn: Turn, _command: AbandonRun) -> None:
+    """Nobody waits for this child run any more."""
+    run = turn.run
+    if run.parent_step is None:
+        raise Conflict("No step of another run started this one.", code="not_a_child")
+    if run.is_ended:
+        raise Conflict(f"The run is {run.status} already.", code="run_ended")
+    why = f"step {run.parent_step} of run {run.parent_run_id} does not wait for it any more"
+    end_run(turn, "cancelled", code=PARENT_ENDED, reason=why)
 
 
 def _must_be(turn: Turn, status: RunStatus) -> None:

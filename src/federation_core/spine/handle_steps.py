@@ -1,6 +1,7 @@
 """Commands about steps."""
 
 from ..errors import Conflict, NotFound
+from .children import child_run_id, is_child_step
 from .commands import (
     CompleteStep,
     FailStep,
@@ -79,10 +80,10 @@ def propose(turn: Turn, command: ProposeStep) -> None:
         assert isinstance(state, Permitted)
         permit = _start(turn, state.permit)
         spec = run.spec_of(command.step_id)
-        if spec is None or spec.work is not None:
-            turn.permits.append(permit)
-        else:
+        if spec is not None and spec.work is None:
             _open_gate_step(turn, permit, spec)
+        elif not is_child_step(spec):  # else a run of its own executes it: see `actions.Join`
+            turn.permits.append(permit)
 
 
 def fan_out(turn: Turn, command: FanOutStep) -> None:
@@ -127,7 +128,7 @@ def _must_run(turn: Turn) -> None:
 
 
 def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
-    step = turn.run.steps[permit.step_id]
+    step, child = turn.run.steps[permit.step_id], _child(turn, permit)
     turn.emit(
         StepStarted(
             step_id=permit.step_id,
@@ -137,11 +138,19 @@ def _start(turn: Turn, permit: Permit, *, again: bool = False) -> Permit:
             input_hash=permit.input_hash,
             decision_hash=permit.decision_hash,
             idempotency_key=permit.idempotency_key(turn.run.run_id),
-            node=turn.node,
+            node=turn.node if child is None else None,
             again=again,
+            child_run_id=child,
         )
     )
     return permit
+
+
+def _child(turn: Turn, permit: Permit) -> str | None:
+    """The run that executes it, which any node may look after."""
+    if not is_child_step(turn.run.spec_of(permit.step_id)):
+        return None
+    return child_run_id(turn.run.run_id, permit.step_id, permit.attempt, turn.now)
 
 
 def _open_gate_step(turn: Turn, permit: Permit, spec: StepSpec) -> None:
@@ -256,6 +265,8 @@ def recover(turn: Turn, command: RecoverStep) -> None:
     permit = step.state.permit
     if not run.is_managed:
         raise Conflict("Its client executes this run, not the server.", code="external_run")
+    if is_child_step(run.spec_of(command.step_id)):
+        raise Conflict(f"Step {command.step_id} waits for its child run.", code="step_waiting")
     if run.doomed is not None:
         lost = StepError(
             type="Lost", message="The server stopped while it ran; nobody saw its end."

@@ -8,18 +8,44 @@ from typing import Any
 
 from .actor import Actor
 from .canonical import ZERO_HASH, sha256, sorted_json
+from .events import StepCarried
 from .gates import Gate
 from .run import Run
 from .steps import Permit
 from .times import to_rfc3339
 
-__all__ = ["gate_receipt", "receipt_hash", "step_receipt", "workflow_receipt"]
+__all__ = [
+    "OF_ITS_RUN",
+    "carried_receipt",
+    "gate_receipt",
+    "receipt_hash",
+    "step_receipt",
+    "workflow_receipt",
+]
 
 
 def receipt_hash(receipt: dict[str, Any]) -> str:
     """SHA-256 of the canonical bytes. Receipts hold no fractions and only ASCII keys, for which
     the sorted form is the RFC 8785 form."""
     return sha256(sorted_json(receipt))
+
+
+OF_ITS_RUN = frozenset({"decision_hash", "ended_at", "prev_receipt_hash", "started_at"})
+"""What a step's receipt tells that only the events of its own run can confirm."""
+
+
+def carried_receipt(carried: StepCarried, step_type: str) -> dict[str, Any]:
+    """What the receipt of a step that is carried over has to say, besides `OF_ITS_RUN`."""
+    return {
+        "attempt": carried.attempt,
+        "input_hash": carried.input_hash,
+        "output_hash": carried.output_hash,
+        "run_id": carried.from_run,
+        "status": "completed",
+        "step_id": carried.step_id,
+        "step_type": step_type,
+        "v": 1,
+    }
 
 
 def _previous(run: Run) -> str:

@@ -12,7 +12,7 @@ from .events import Execution, RunStatus
 from .gates import Gate
 from .items import Fan, item_place
 from .step_table import StepTable
-from .steps import Completed, Gathered, Pending, Step
+from .steps import Carried, Completed, Gathered, Pending, Step
 
 __all__ = ["FINAL", "RUN_TIMEOUT", "Doom", "Run"]
 
@@ -36,10 +36,11 @@ class Run:
     `doomed` is set by a denied or failed step or a refused gate. `spent` are gates whose approval
     was used up: it lets one change of status through, or one attempt of a client's step, not every
     later one. (The retries of a managed step are bounded by its definition, and stay covered.)
-    `ready` (step ids) and the counters are kept beside the steps, so that what may happen next
-    costs the same in a run of ten steps and of ten thousand. `gates_about` are ids of gates by the
-    step they are about (None: the run), `fans` the fan-outs that have begun; `specs` are of the
-    steps in the file, and an item has the one of its step (`spec_of`).
+    `ready` (step ids), `joining` (those that wait for a child run) and the counters are kept beside
+    the steps, so that what may happen next costs the same in a run of ten steps and of ten
+    thousand. `gates_about` are ids of gates by the step they are about (None: the run), `fans` the
+    fan-outs that have begun; `specs` are of the steps in the file, and an item has the one of its
+    step (`spec_of`).
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Run:
         "actor_kind",
         "actor_roles",
         "at_gate",
+        "carried",
         "cleared",
         "completed_at",
         "correlation_id",
@@ -67,19 +69,24 @@ class Run:
         "held",
         "in_flight",
         "input_hash",
+        "joining",
         "last_at",
         "metadata_hash",
         "next_index",
         "open_gates",
         "output_hash",
+        "parent_attempt",
         "parent_run_id",
+        "parent_step",
         "policy_hashes",
         "policy_mode",
         "ready",
         "reason",
         "receipts",
         "refusals",
+        "restarted_from",
         "run_id",
+        "sensitive",
         "specs",
         "spent",
         "started_at",
@@ -114,38 +121,38 @@ class Run:
         self.via: str | None = None
         self.correlation_id = ""
         self.parent_run_id: str | None = None
+        self.parent_step: str | None = None
+        self.parent_attempt = 1
+        self.restarted_from: str | None = None
+        self.sensitive = self.held = False
         self.tags: tuple[str, ...] = ()
-        self.input_hash = ""
-        self.metadata_hash = ""
+        self.input_hash = self.metadata_hash = ""
         self.output_hash: str | None = None
         self.error_hash: str | None = None
         self.error_code: str | None = None
         self.reason: str | None = None
-        self.created_at = 0
         self.started_at: int | None = None
         self.completed_at: int | None = None
-        self.last_at = 0
+        self.created_at = self.last_at = 0
         self.current_step: str | None = None
-        self.step_index = 0
+        self.step_index = self.next_index = self.unsatisfied = 0
         self.steps = StepTable()
         self.fans: dict[str, Fan] = {}
-        self.next_index = 0
         self.gates: dict[str, Gate] = {}
         self.gates_about: dict[str | None, tuple[str, ...]] = {}
         self.receipts: list[str] = []
         self.workflow_receipt_hash: str | None = None
         self.policy_hashes: dict[str, None] = {}
-        self.held = False
         self.doomed: Doom | None = None
-        self.refusals = 0
+        self.refusals = self.carried = 0
         self.ready: dict[str, None] = {}
         self.in_flight: dict[str, None] = {}
+        self.joining: dict[str, None] = {}
         self.at_gate: dict[str, None] = {}
         self.spent: dict[str, None] = {}
         self.cleared: tuple[str, str, str | None, str] | None = None
         self.open_gates: dict[str, None] = {}
         self.unmet: dict[str, int] = {}
-        self.unsatisfied = 0
         self.dependants: dict[str, list[str]] = {}
 
     @property
@@ -164,6 +171,12 @@ class Run:
     @property
     def is_managed(self) -> bool:
         return self.execution == "managed"
+
+    @property
+    def is_working(self) -> bool:
+        """Something may be executing that its end has to wait for; a child run is not: it is
+        cancelled with it."""
+        return len(self.in_flight) > len(self.joining)
 
     def plan(self, workflow: Workflow) -> None:
         """Lay out the steps of a managed run before anything has happened to them."""
@@ -198,7 +211,7 @@ class Run:
 
     def has_output(self, step_id: str) -> bool:
         step = self.steps.get(step_id)
-        return step is not None and isinstance(step.state, (Completed, Gathered))
+        return step is not None and isinstance(step.state, (Completed, Gathered, Carried))
 
     def planned_id(self, step_id: str) -> str:
         """The id that the workflow file knows: of an item, that of the step which fans out."""

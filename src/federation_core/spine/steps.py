@@ -7,6 +7,7 @@ import msgspec
 from .events import PolicyEvaluated, StepError
 
 __all__ = [
+    "Carried",
     "Completed",
     "CutOff",
     "Denied",
@@ -151,6 +152,17 @@ class CutOff(msgspec.Struct, frozen=True):
     status = "failed"
 
 
+class Carried(msgspec.Struct, frozen=True):
+    """It ended well in the run `from_run`, from which this one was restarted: its output is there,
+    and nothing of it is executed here."""
+
+    from_run: str
+    attempt: int
+    output_hash: str
+    receipt_hash: str
+    status = "completed"
+
+
 StepState = (
     Pending
     | Flagged
@@ -165,6 +177,7 @@ StepState = (
     | FannedOut
     | Gathered
     | CutOff
+    | Carried
 )
 
 
@@ -193,7 +206,7 @@ class Step(msgspec.Struct, frozen=True):
                 return 0
             case FannedOut() | Gathered() | CutOff():
                 return 1
-            case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n):
+            case Pending(attempt=n) | Flagged(attempt=n) | Denied(attempt=n) | Carried(attempt=n):
                 return n
             case other:
                 return other.permit.attempt
@@ -206,4 +219,4 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def is_satisfied(self) -> bool:
         """Steps that need it may go on."""
-        return isinstance(self.state, (Completed, Skipped, Gathered))
+        return isinstance(self.state, (Completed, Skipped, Gathered, Carried))

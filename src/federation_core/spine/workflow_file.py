@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .definition import (
+    ChildWork,
     ExpressionWork,
     GateSpec,
     HttpWork,
@@ -82,13 +83,20 @@ def _step(step: dict[str, Any], needs: tuple[str, ...]) -> StepSpec:
         with_=step.get("with", {}),
         work=_work(step),
         gate=_gate(step["gate"]) if "gate" in step else None,
-        timeout_ms=parse_duration(step.get("timeout", "30s")),
+        timeout_ms=_timeout_ms(step),
         retry=_retry(step["retry"]) if "retry" in step else Retry(),
-        idempotent=step.get("idempotent", False),
+        idempotent=step.get("idempotent", step.get("run") == "workflow"),
         sensitive=step.get("sensitive", False),
         foreach=Listing.compile(step["foreach"]).source if "foreach" in step else msgspec.UNSET,
         concurrency=int(step.get("concurrency", 10)) if "foreach" in step else msgspec.UNSET,
     )
+
+
+def _timeout_ms(step: dict[str, Any]) -> int:
+    """A child run may live for weeks: it has a timeout only where the file says so."""
+    if step.get("run") == "workflow" and "timeout" not in step:
+        return 0
+    return parse_duration(step.get("timeout", "30s"))
 
 
 def _work(step: dict[str, Any]) -> Work | None:
@@ -105,6 +113,8 @@ def _work(step: dict[str, Any]) -> Work | None:
             )
         case "expression":
             return ExpressionWork(step["value"])
+        case "workflow":
+            return ChildWork(step["workflow"], step.get("version", msgspec.UNSET))
     return None
 
 

@@ -20,7 +20,7 @@ from .workflow_yaml import Document
 __all__ = ["shape_problems", "workflow_schema"]
 
 _LATER_KEYS = frozenset({"capability"})
-_LATER_RUNS = ("agent", "mcp", "workflow")
+_LATER_RUNS = ("agent", "mcp")
 _TYPES = {
     "array": "a list",
     "boolean": "true or false",
@@ -81,7 +81,7 @@ def _message(error: jsonschema_rs.ValidationError) -> str:
     if error.instance_path[-1:] == ["run"] and error.instance in _LATER_RUNS:
         return (
             f"run: {error.instance} is not available in this version; "
-            "available: python, http, expression"
+            "available: python, http, expression, workflow"
         )
     match error.kind:
         case Kind.Required(property=key):

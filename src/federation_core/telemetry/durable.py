@@ -57,7 +57,7 @@ def run_row(append: Appended) -> RunRow:
 def step_type(append: Appended, step_id: str) -> str:
     """The type of a step that this append changed."""
     for row in append.rows.get("steps", ()):
-        step = _step.decode(row[-1])
+        step = _step.decode(row[2])
         if step.step_id == step_id:
             return step.step_type
     return "none"

@@ -13,6 +13,7 @@ __all__ = [
     "RECORD_STEP",
     "REGISTER",
     "REQUEST_GATE",
+    "RESTART",
     "RESUME",
 ]
 
@@ -45,6 +46,7 @@ REQUEST_GATE: Final[Json] = {
     "quorum": 2,
     "timeout_seconds": 86_400,
 }
+RESTART: Final[Json] = {"from_step": "act"}
 ANSWER_GATE: Final[Json] = {"status": "rejected", "rejection_reason": "Paid out on Monday."}
 RESUME: Final[Json] = {"gate_id": _GATE_ID, "decision": "approve", "input": {"amount": 120}}
 BYPASS: Final[Json] = {"reason": "The approvers are out of reach, and the shop stands still."}
@@ -87,6 +89,8 @@ _RUN: Final[Json] = {
     "metadata": {},
     "tags": ["shop:north"],
     "parent_run_id": None,
+    "parent_step": None,
+    "restarted_from": None,
     "receipt_chain": [],
     "workflow_receipt_hash": None,
     "evidence_pack_hash": None,
@@ -175,6 +179,8 @@ _STEP: Final[Json] = {
     "receipt_hash": None,
     "decision": _DECISION,
     "error": None,
+    "child_run_id": None,
+    "carried_from": None,
 }
 _RUNNING: Final[Json] = _RUN | {"status": "running", "started_at": _LATER, "updated_at": _LATER}
 _CREATED_ANSWER: Final[Json] = {"run": _RUN, "logs": [_LOG], "gates": [], "steps": []}
@@ -244,6 +250,15 @@ ANSWERS: Final[dict[str, Any]] = {
     "list_runs": {"items": [_RUN], "page": {"limit": 50, "next_cursor": None}},
     "get_run": {"run": _RUNNING, "logs": [_LOG], "gates": [_GATE], "steps": [_STEP]},
     "change_status": {"run": _RUNNING, "logs": [_CHANGED], "gates": [], "steps": []},
+    "restart_run": _CREATED_ANSWER
+    | {
+        "run": _RUN
+        | {
+            "definition_hash": _PREV,
+            "execution": "managed",
+            "restarted_from": "01932d5e-1f00-7a11-8b22-9c33ad44be55",
+        }
+    },
     "logs": [_LOG],
     "get_payload": {"hash": _HASH, "value": {"amount": 120}},
     "record_step": {"decision": _DECISION, "step": _STEP, "run": _RUNNING, "gate": None},

@@ -12,10 +12,11 @@ import httpx
 import structlog
 
 from ...errors import FederationError, LedgerUnavailable, SettingsError
-from ...ledger import Ledger, queries
+from ...ledger import Ledger
 from ...telemetry.families import Family, counter, gauge
 from ..driver import Driver
 from ..ports import Clock
+from ..wakes import missed, wake_kin
 from .deployment import NotRegistered, register
 from .options import Restate, service_of
 from .sends import Sends
@@ -33,7 +34,6 @@ _NEAR_S = 2.0
 """A moment as near as this is waited for here. It also absorbs that Restate's clock, which says
 when a later one has come, goes ahead of ours."""
 
-_PAGE = 100_000
 _REQUEST_S = 5.0
 _FLUSH_S = 2.0
 
@@ -79,6 +79,7 @@ class RestateEngine:
         self._ledger.on_orphans(self.sweep)
         self._ledger.on_fenced(self.abandon)
         self._ledger.listen_elsewhere(self.appended_elsewhere)
+        wake_kin(self._ledger, self.wake)
         self._keeper = asyncio.create_task(self._keep(), name="restate-keeper")
 
     def wake(self, run_id: str, delay: float = 0.0) -> None:
@@ -225,9 +226,7 @@ class RestateEngine:
         """Send for runs that have been due for `late` seconds, or will be before the next time."""
         now = self._clock()
         horizon = now + int(_SWEEP_S * 1_000_000)
-        node = self._ledger.node
-        due = await self._ledger.read(queries.due_runs, horizon, limit=_PAGE, node=node)
-        for run_id, when in due:
+        for run_id, when in await missed(self._ledger, horizon):
             if run_id in self._nudges or not self.available:
                 continue
             if when > now:
