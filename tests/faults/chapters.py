@@ -26,6 +26,7 @@ from federation_core.identity import load_or_create_secret
 from federation_core.ledger.maintenance import rebuild
 from federation_core.ledger.tree import tree_size
 from federation_core.service import (
+    AddScheduleRequest,
     AnswerGateRequest,
     BypassRequest,
     Call,
@@ -202,6 +203,39 @@ async def short(stage: Stage) -> None:
         client = Client(stage, fc)
         answer = await client.end(await client.start("a short run", "short"))
         assert answer.run.status == "completed", answer
+
+
+async def fan(stage: Stage) -> None:
+    """A step fans out over a list."""
+    async with stage.opened() as fc:
+        client = Client(stage, fc)
+        answer = await client.end(await client.start("a fan", "fan"))
+        assert answer.run.status == "completed", answer
+
+
+async def scheduled(stage: Stage) -> None:
+    """A schedule is added, held, let go on, ticks twice, and is removed."""
+    async with stage.opened() as fc:
+        client, schedules = Client(stage, fc), fc.schedules
+        wanted = AddScheduleRequest(
+            schedule_id="minutely",
+            workflow_id="short",
+            cron="* * * * *",
+            input_payload={"url": stage.url, "risk": "low"},
+        )
+        await client.ask("add", lambda call: schedules.add(call, wanted))
+        await client.ask("hold", lambda call: schedules.pause(call, "minutely"), status=200)
+        await client.ask("on", lambda call: schedules.resume(call, "minutely"), status=200)
+        for _ in range(2):
+            stage.clock.forward(60)
+            await again(fc._scheduler.turn)
+        await client.ask("remove", lambda call: schedules.remove(call, "minutely"), status=200)
+        runs = await fc.runs.page(fc.call("anna"))
+        ticks = [run.metadata["schedule"]["at"] for run in runs]
+        assert len(ticks) == len(set(ticks)) == 2, ticks
+        for run in runs:
+            answer = await client.end(run.run_id)
+            assert answer.run.status == "completed", answer
 
 
 async def doubt(stage: Stage) -> None:
@@ -392,6 +426,8 @@ CHAPTERS: dict[str, Chapter] = {
         registration,
         work,
         short,
+        fan,
+        scheduled,
         people,
         reported,
         administration,

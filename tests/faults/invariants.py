@@ -110,5 +110,9 @@ def _doubled(effects: Counter[tuple[str, str]]) -> Iterator[str]:
             yield f"{step} had its effect more than once: {keys}"
 
 
-_WANTED = {"work": {"again", "busy", "act"}, "short": {"once"}}
+_WANTED = {
+    "work": {"again", "busy", "act"},
+    "short": {"once"},
+    "fan": {"each[0]", "each[1]"},
+}
 """The effects of a run that was completed, by its workflow."""

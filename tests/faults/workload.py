@@ -52,7 +52,7 @@ _TOTAL = {
 }
 _RETRY = {"max_attempts": 3, "backoff": "1ms", "max_backoff": "2ms"}
 
-NOT_IDEMPOTENT = frozenset({"act", "busy", "once"})
+NOT_IDEMPOTENT = frozenset({"act", "busy", "once", "each[0]", "each[1]"})
 """The steps of these workflows that must never have their effect twice."""
 
 WORKFLOWS = {
@@ -69,6 +69,7 @@ WORKFLOWS = {
     ),
     "short": workflow(_call("once", "well"), name="short", output="${steps.once.output}"),
     "asks": workflow(gate("ask", "anna", expires="1h"), name="asks"),
+    "fan": workflow(_call("each", "well", foreach="['a', 'b']"), name="fan"),
 }
 
 
