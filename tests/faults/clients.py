@@ -180,6 +180,13 @@ def short(client: Client) -> None:
         assert told["run"]["status"] == "completed", told
 
 
+def fans(client: Client) -> None:
+    """Runs of a step that fans out; no item may happen twice."""
+    for number in range(2):
+        told = client.end(client.create(f"fans {number}", "fan"))
+        assert told["run"]["status"] == "completed", told
+
+
 def asks(client: Client) -> None:
     """Runs that ask, and are told yes or no; or nobody answers before the clock has stepped."""
     for number in range(2):
@@ -232,4 +239,7 @@ def audit(client: Client) -> None:
         client.shared.checkpoints.append(answer.content)
 
 
-SCRIPTS: tuple[Script, ...] = (work, work, short, short, asks, reported, administer, audit)
+SCRIPTS: tuple[Script, ...] = (
+    *(work, work, short, short, fans, asks),
+    *(reported, administer, audit),
+)
