@@ -51,6 +51,10 @@ __all__ = ["BEGINNINGS", "CHAPTERS", "Stage", "Tell"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
+_SEED = b"\x07" * 32
+LEASE_S = 0.5
+"""The lease of a node: the next life takes over after it."""
+_AT_ONCE, _LATER = (0.0,) * 5, (0.05,) * 400
 Act = Callable[[Call], Awaitable[Any]]
 
 
@@ -63,13 +67,18 @@ class Tell(Protocol):
 class Stage:
     """Where a chapter is played: a data directory, the service outside, and who is told."""
 
-    def __init__(self, folder: Path, url: str, tell: Tell) -> None:
+    def __init__(self, folder: Path, url: str, tell: Tell, database: str | None = None) -> None:
+        """`database` is the URL of a PostgreSQL one; without it the data directory has its own."""
         self.folder, self.url, self.tell = folder, url, tell
+        self.database = database
         self.clock = Clock()
 
     def opened(self, **settings: Any) -> Any:
         """The system, as a server opens it, under the bundle beside the data directory."""
         load_or_create_secret(self.folder / "secret.key")
+        if self.database is not None:
+            shared = {"database": self.database, "signing_key": _SEED, "lease_s": LEASE_S}
+            settings = {**shared, **settings}
         return FederationCore.open(
             self.folder,
             policy_dir=self.folder.parent / "policy",
@@ -82,11 +91,11 @@ class Stage:
 
 async def again(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask until the ledger can be used; at most so often."""
-    for _ in range(5):
+    for pause in (*_AT_ONCE, *_LATER):
         try:
             return await ask()
         except LedgerUnavailable:
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
     return await ask()
 
 
@@ -120,7 +129,8 @@ class Client:
     async def look(self, run_id: str) -> Any:
         """The run with all that belongs to it."""
         call = self.fc.call("anna")
-        answer = await self.fc.runs.get(call, run_id, logs=True, gates=True, steps=True)
+        get = self.fc.runs.get
+        answer = await again(lambda: get(call, run_id, logs=True, gates=True, steps=True))
         self.stage.tell("", msgspec.json.encode(answer))
         return answer
 

@@ -47,8 +47,8 @@ class Append(msgspec.Struct):
     (table → rows in the order of its columns); `objects` are texts by their SHA-256. Without
     events it only stores what else it has.
 
-    `answer_at` makes the body of the `answer` from the leaf index of the first event, where it tells
-    of that, which nobody knows before.
+    `answer_at` makes the body of the `answer` from the leaf index of the first event, where it
+    tells of that, which nobody knows before.
 
     `expects` are other streams that it rests on, and where they must still end.
 

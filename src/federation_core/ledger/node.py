@@ -43,8 +43,8 @@ class Node:
 
     @property
     def is_leased(self) -> bool:
-        """Whether nobody can have fenced it yet, by a clock that stops neither with the process nor,
-        where the system has such a one, with the machine."""
+        """Whether nobody can have fenced it yet, by a clock that does not stop with the process, nor
+        with the machine where the system has such a one."""
         return _now() < self._leased_until
 
     def check_in(self, connection: Connection) -> list[str]:
