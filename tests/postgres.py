@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -31,16 +32,18 @@ def binaries() -> Path:
 class Postgres:
     """A server on a free port of loopback. `durable` where it has to survive its own end."""
 
-    def __init__(self, *, durable: bool = False, settings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, durable: bool = False, settings: tuple[str, ...] = (), initdb: tuple[str, ...] = ()
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fedcore-pg-"))
         self.data = self.folder / "data"
-        self._user = _unprivileged()
+        self._user = self.user = _unprivileged()
         self._numbers = count(1)
         self._has_template = False
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
         self._bin = binaries()
-        options = ["-U", "fedcore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+        options = ["-U", "fedcore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", *initdb]
         self._call("initdb", "-D", str(self.data), *options, *([] if durable else ["--no-sync"]))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -95,9 +98,15 @@ class Postgres:
             self.process = None
 
     def kill(self) -> None:
-        """All of it at once, as a power cut does."""
+        """All of it at once, as a power cut does. (Each of its processes leads a group of its own,
+        so they are looked up while the first of them stands still.)"""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        number = self.process.pid
+        self.process.send_signal(signal.SIGSTOP)
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        for child in (*map(int, children), number):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         self.process.wait(30)
         self.process = None
 

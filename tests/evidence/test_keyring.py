@@ -15,6 +15,10 @@ from federation_core.spine.actor import SYSTEM
 SEED, OTHER = bytes(range(32)), bytes(range(1, 33))
 
 
+def untold(_: object) -> None:
+    """Nobody asked with an idempotency key."""
+
+
 async def ring(
     ledger: Ledger, folder: Path, seed: bytes | None = None, previous: bytes | None = None
 ) -> Keyring:
@@ -66,7 +70,7 @@ async def test_a_rotation_divides_the_sizes(ledger: Ledger, tmp_path: Path) -> N
     keys = await ring(ledger, tmp_path)
     old = keys.key.vkey
     await fill(ledger, 5)
-    epoch = await keys.rotate(SYSTEM, "yearly")
+    epoch = await keys.rotate(SYSTEM, "yearly", untold)
     assert (epoch.first, epoch.last) == (6, None)
     assert [(e.first, e.last) for e in keys.epochs] == [(0, 5), (6, None)]
     assert epoch_at(keys.epochs, 5).key.text == old
@@ -84,7 +88,7 @@ async def test_a_rotation_that_a_crash_cut_short_is_finished_or_undone(
     keys = await ring(ledger, tmp_path)
     file, pending = tmp_path / "signing.key", tmp_path / "signing.key.next"
     old = file.read_text()
-    await keys.rotate(SYSTEM, "yearly") if recorded else None
+    await keys.rotate(SYSTEM, "yearly", untold) if recorded else None
     new = file.read_text()
     if recorded:
         file.write_text(old)
@@ -103,7 +107,7 @@ async def test_a_key_from_outside_is_rotated_by_who_keeps_it(
 ) -> None:
     keys = await ring(ledger, tmp_path, seed=SEED)
     with pytest.raises(Conflict, match="FEDCORE_PREVIOUS_SIGNING_KEY"):
-        await keys.rotate(SYSTEM, "yearly")
+        await keys.rotate(SYSTEM, "yearly", untold)
     turned = await ring(ledger, tmp_path, seed=OTHER, previous=SEED)
     assert turned.key.vkey == LogKey.of(ledger.log, OTHER).vkey
     assert len(turned.epochs) == 2

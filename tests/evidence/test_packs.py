@@ -426,4 +426,4 @@ async def test_every_payload_that_events_name_is_stored(tmp_path: Path) -> None:
             kinds |= {event["type"] for event in events}
             assert {n[9:-5] for n in pack.under("payloads")} == named_payloads(events)
             assert "every value that the events name is there" in pack.report
-    assert len(kinds) == 17
+    assert len(kinds) == 18

@@ -20,12 +20,13 @@ from tests.faults.workload import NEXT_BUNDLE, WORKFLOWS
 
 from federation_core.api.idempotency import once
 from federation_core.cli.saving import saving
-from federation_core.errors import Conflict, Forbidden, LedgerUnavailable
+from federation_core.errors import Conflict, Forbidden, LedgerUnavailable, NotFound
 from federation_core.evidence.collector import WitnessSetting
 from federation_core.identity import load_or_create_secret
 from federation_core.ledger.maintenance import rebuild
 from federation_core.ledger.tree import tree_size
 from federation_core.service import (
+    AddScheduleRequest,
     AnswerGateRequest,
     BypassRequest,
     Call,
@@ -37,6 +38,7 @@ from federation_core.service import (
     RecordStepRequest,
     RegisterRequest,
     RequestGateRequest,
+    RestartRequest,
     ResumeRequest,
     RotateRequest,
 )
@@ -50,6 +52,10 @@ __all__ = ["BEGINNINGS", "CHAPTERS", "Stage", "Tell"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
+_SEED = b"\x07" * 32
+LEASE_S = 0.5
+"""The lease of a node: the next life takes over after it."""
+_AT_ONCE, _LATER = (0.0,) * 5, (0.05,) * 400
 Act = Callable[[Call], Awaitable[Any]]
 
 
@@ -62,13 +68,18 @@ class Tell(Protocol):
 class Stage:
     """Where a chapter is played: a data directory, the service outside, and who is told."""
 
-    def __init__(self, folder: Path, url: str, tell: Tell) -> None:
+    def __init__(self, folder: Path, url: str, tell: Tell, database: str | None = None) -> None:
+        """`database` is the URL of a PostgreSQL one; without it the data directory has its own."""
         self.folder, self.url, self.tell = folder, url, tell
+        self.database = database
         self.clock = Clock()
 
     def opened(self, **settings: Any) -> Any:
         """The system, as a server opens it, under the bundle beside the data directory."""
         load_or_create_secret(self.folder / "secret.key")
+        if self.database is not None:
+            shared = {"database": self.database, "signing_key": _SEED, "lease_s": LEASE_S}
+            settings = {**shared, **settings}
         return FederationCore.open(
             self.folder,
             policy_dir=self.folder.parent / "policy",
@@ -81,11 +92,11 @@ class Stage:
 
 async def again(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask until the ledger can be used; at most so often."""
-    for _ in range(5):
+    for pause in (*_AT_ONCE, *_LATER):
         try:
             return await ask()
         except LedgerUnavailable:
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
     return await ask()
 
 
@@ -119,7 +130,8 @@ class Client:
     async def look(self, run_id: str) -> Any:
         """The run with all that belongs to it."""
         call = self.fc.call("anna")
-        answer = await self.fc.runs.get(call, run_id, logs=True, gates=True, steps=True)
+        get = self.fc.runs.get
+        answer = await again(lambda: get(call, run_id, logs=True, gates=True, steps=True))
         self.stage.tell("", msgspec.json.encode(answer))
         return answer
 
@@ -128,6 +140,26 @@ class Client:
         call = self.fc.call("anna")
         await self.fc.runs.wait(call, run_id, 20, newborn=True)
         return await self.look(run_id)
+
+    async def child(self, run_id: str) -> str:
+        """The run that executes the step `child` of this one, once it was born."""
+        async with self.fc._parts.ledger.watch(f"run:{run_id}") as watch:
+            while True:
+                steps = (await self.look(run_id)).steps
+                if found := [s.child_run_id for s in steps if s.child_run_id is not None]:
+                    break
+                async with asyncio.timeout(20):
+                    await watch.next()
+        child: str = found[0]
+        async with self.fc._parts.ledger.watch(f"run:{child}") as watch:
+            while True:
+                try:
+                    await self.look(child)
+                except NotFound:
+                    async with asyncio.timeout(20):
+                        await watch.next()
+                else:
+                    return child
 
     async def end(self, run_id: str) -> Any:
         """The run once it has ended, everybody having said yes, and the truth."""
@@ -202,6 +234,66 @@ async def short(stage: Stage) -> None:
         client = Client(stage, fc)
         answer = await client.end(await client.start("a short run", "short"))
         assert answer.run.status == "completed", answer
+
+
+async def fan(stage: Stage) -> None:
+    """A step fans out over a list."""
+    async with stage.opened() as fc:
+        client = Client(stage, fc)
+        answer = await client.end(await client.start("a fan", "fan"))
+        assert answer.run.status == "completed", answer
+
+
+async def kin(stage: Stage) -> None:
+    """A run starts another, and is cancelled, with it or after it; it begins again at a step."""
+    async with stage.opened() as fc:
+        client = Client(stage, fc)
+        cancelled = ChangeStatusRequest(status="cancelled", reason="not needed")
+
+        async def cancel(key: str, run_id: str) -> None:
+            await client.ask(
+                key, lambda call: fc.runs.change_status(call, run_id, cancelled), status=200
+            )
+
+        first = await client.start("a parent", "parent")
+        await client.end(await client.child(first))
+        await client.paused(first)
+        await cancel("cancel the parent", first)
+        request = RestartRequest(from_step="ask")
+        told = await client.ask("again", lambda call: fc.runs.restart(call, first, request))
+        answer = await client.end(told["run"]["run_id"])
+        assert answer.run.status == "completed", answer
+        second = await client.start("another parent", "asks-for")
+        child = await client.child(second)
+        await client.paused(child)
+        await cancel("cancel both", second)
+        for run_id in (second, child):
+            assert (await client.end(run_id)).run.status == "cancelled"
+
+
+async def scheduled(stage: Stage) -> None:
+    """A schedule is added, held, let go on, ticks twice, and is removed."""
+    async with stage.opened() as fc:
+        client, schedules = Client(stage, fc), fc.schedules
+        wanted = AddScheduleRequest(
+            schedule_id="minutely",
+            workflow_id="short",
+            cron="* * * * *",
+            input_payload={"url": stage.url, "risk": "low"},
+        )
+        await client.ask("add", lambda call: schedules.add(call, wanted))
+        await client.ask("hold", lambda call: schedules.pause(call, "minutely"), status=200)
+        await client.ask("on", lambda call: schedules.resume(call, "minutely"), status=200)
+        for _ in range(2):
+            stage.clock.forward(60)
+            await again(fc._scheduler.turn)
+        await client.ask("remove", lambda call: schedules.remove(call, "minutely"), status=200)
+        runs = await fc.runs.page(fc.call("anna"))
+        ticks = [run.metadata["schedule"]["at"] for run in runs]
+        assert len(ticks) == len(set(ticks)) == 2, ticks
+        for run in runs:
+            answer = await client.end(run.run_id)
+            assert answer.run.status == "completed", answer
 
 
 async def doubt(stage: Stage) -> None:
@@ -288,7 +380,7 @@ async def administration(stage: Stage) -> None:
         answer = await client.end(await client.start("after", "short"))
         assert answer.run.status == "completed"
     async with stage.opened() as fc:  # the key that signs is the one that the log names
-        assert await fc.log.keys(fc.call("anna"))
+        assert len(await fc.log.keys(fc.call("anna"))) == 2  # it was rotated once
 
 
 async def evidence(stage: Stage) -> None:
@@ -392,6 +484,9 @@ CHAPTERS: dict[str, Chapter] = {
         registration,
         work,
         short,
+        fan,
+        kin,
+        scheduled,
         people,
         reported,
         administration,

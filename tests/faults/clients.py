@@ -128,10 +128,15 @@ class Client(threading.Thread):
             now = self.look(run_id)
             if now["run"]["status"] in _FINAL:
                 return now
-            for gate in now["gates"]:
-                if gate["status"] == "pending":
-                    self._answer(gate, now, decision)
+            for child in [step["child_run_id"] for step in now["steps"] if step["child_run_id"]]:
+                self._answer_all(self.look(child), decision)
+            self._answer_all(now, decision)
         raise Waited(f"{self.name}: run {run_id} has no end: {json.dumps(self.look(run_id))}")
+
+    def _answer_all(self, now: Json, decision: str) -> None:
+        for gate in now["gates"]:
+            if gate["status"] == "pending":
+                self._answer(gate, now, decision)
 
     def _answer(self, gate: Json, now: Json, decision: str) -> None:
         given: Json = {"answer": "yes"}
@@ -177,6 +182,20 @@ def short(client: Client) -> None:
     """Runs of one step that must not happen twice."""
     for number in range(4):
         told = client.end(client.create(f"short {number}", "short"))
+        assert told["run"]["status"] == "completed", told
+
+
+def fans(client: Client) -> None:
+    """Runs of a step that fans out; no item may happen twice."""
+    for number in range(2):
+        told = client.end(client.create(f"fans {number}", "fan"))
+        assert told["run"]["status"] == "completed", told
+
+
+def parents(client: Client) -> None:
+    """Runs that start others, which must not do their work twice."""
+    for number in range(2):
+        told = client.end(client.create(f"parents {number}", "parent"))
         assert told["run"]["status"] == "completed", told
 
 
@@ -232,4 +251,7 @@ def audit(client: Client) -> None:
         client.shared.checkpoints.append(answer.content)
 
 
-SCRIPTS: tuple[Script, ...] = (work, work, short, short, asks, reported, administer, audit)
+SCRIPTS: tuple[Script, ...] = (
+    *(work, work, short, short, fans, parents, asks),
+    *(reported, administer, audit),
+)

@@ -5,7 +5,7 @@ does a name that no chapter makes. Whoever adds a table, an event type or a file
 chapter of `chapters.py` brings it about, and is told by the tests what a crash beside it does.
 """
 
-__all__ = ["ATTENDANT", "COMMITS", "MAY_END", "TRIED_IN"]
+__all__ = ["ATTENDANT", "COMMITS", "MAY_END", "ON_POSTGRESQL", "TRIED_IN"]
 
 _FILES = {
     "make folder data": "first_start",
@@ -63,6 +63,8 @@ _EVENTS = {
     "FC-STEP-004": "work",
     "FC-STEP-005": "doubt",
     "FC-STEP-006": "work",
+    "FC-STEP-007": "fan",
+    "FC-STEP-008": "kin",
     "FC-GATE-001": "work",
     "FC-GATE-002": "reported",
     "FC-GATE-003": "work",
@@ -70,6 +72,10 @@ _EVENTS = {
     "FC-GATE-005": "people",
     "FC-AUTH-001": "people",
     "FC-WF-001": "registration",
+    "FC-SCHED-001": "scheduled",
+    "FC-SCHED-002": "scheduled",
+    "FC-SCHED-003": "scheduled",
+    "FC-SCHED-004": "scheduled",
     "FC-KEY-001": "administration",
     "FC-DATA-001": "evidence",
 }
@@ -85,15 +91,23 @@ ATTENDANT = {
     "rows of steps": "FC-STEP-001",
     "rows of gates": "FC-GATE-001",
     "rows of workflows": "FC-WF-001",
+    "rows of schedules": "FC-SCHED-001",
     "change answers": "delete payloads",
     "change alembic_version": "rows of alembic_version",
     **{
         f"delete {table}": "delete runs"
-        for table in ("streams", "tiles", "steps", "gates", "workflows")
+        for table in ("streams", "tiles", "steps", "gates", "workflows", "schedules")
     },
 }
 """Names that only ever stand beside another one, in one transaction: to be killed at that is to be
 killed at this. Beside which, for a reader."""
+
+ON_POSTGRESQL = {
+    "rows of nodes": "test_postgresql",
+    "delete nodes": "test_postgresql",
+    "change nodes": "test_postgresql",
+}
+"""What only a ledger that is shared writes, beside the first append of a node and some others."""
 
 COMMITS = _ROWS.keys() | _EVENTS.keys()
 """Writes that are a transaction of a database, which can fail."""

@@ -1,17 +1,16 @@
 """What must hold after every fault, whatever it was."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faults.outside import Outside
 from tests.faults.workload import NOT_IDEMPOTENT
+from tests.stores import execute
 
 from federation_core.evidence.audit import audit
+from federation_core.ledger.database import Target
 from federation_core.ledger.maintenance import rebuild
 
 __all__ = ["Acknowledged", "Findings", "Rows", "examine", "rows_of", "shown"]
@@ -62,25 +61,25 @@ class Rows(NamedTuple):
     waiting: set[str]
 
 
-def rows_of(folder: Path) -> Rows:
+def rows_of(target: Target) -> Rows:
     """Read past the product: the events by stream and number, the runs, and those of them that
     have an open gate."""
-    with closing(sqlite3.connect(folder / "fedcore.db")) as db:
-        return Rows(
-            {(s, n): h for s, n, h in db.execute("SELECT stream, seq, hash FROM events")},
-            [json.loads(doc) for (doc,) in db.execute("SELECT doc FROM runs")],
-            {r for (r,) in db.execute("SELECT run_id FROM gates WHERE status = 'pending'")},
-        )
+    waiting = "SELECT run_id FROM gates WHERE status = 'pending'"
+    return Rows(
+        {(s, n): h for s, n, h in execute(target, "SELECT stream, seq, hash FROM events")},
+        [json.loads(doc) for (doc,) in execute(target, "SELECT doc FROM runs")],
+        {r for (r,) in execute(target, waiting)},
+    )
 
 
-def examine(folder: Path, outside: Outside, acknowledged: Iterable[Acknowledged]) -> Findings:
-    """The ledger at rest in the data directory `folder`: whether it holds all that was
+def examine(target: Target, outside: Outside, acknowledged: Iterable[Acknowledged]) -> Findings:
+    """The ledger at rest in the database `target`: whether it holds all that was
     acknowledged, verifies, and is what its events say; whether each run has ended or waits
     honestly; whether any effect was doubled."""
     wrong: list[str] = []
-    report = audit(folder / "fedcore.db")
-    differences = rebuild(folder / "fedcore.db").differences
-    rows = rows_of(folder)
+    report = audit(target)
+    differences = rebuild(target).differences
+    rows = rows_of(target)
     if report.error is not None or differences or report.events != len(rows.hashes):
         wrong.append(f"the ledger does not verify: {report} {differences}")
     lost = [
@@ -110,5 +109,9 @@ def _doubled(effects: Counter[tuple[str, str]]) -> Iterator[str]:
             yield f"{step} had its effect more than once: {keys}"
 
 
-_WANTED = {"work": {"again", "busy", "act"}, "short": {"once"}}
+_WANTED = {
+    "work": {"again", "busy", "act"},
+    "short": {"once"},
+    "fan": {"each[0]", "each[1]"},
+}
 """The effects of a run that was completed, by its workflow."""

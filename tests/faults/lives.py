@@ -68,8 +68,10 @@ class Nursery:
         fault: Fault | None = None,
         *,
         record: bool = False,
+        database: str | None = None,
     ) -> Life:
-        """One life in the data directory `folder`; `url` is the service outside."""
+        """One life in the data directory `folder`; `url` is the service outside, `database` that of
+        a PostgreSQL ledger."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {
@@ -78,6 +80,7 @@ class Nursery:
             "url": url,
             "fault": fault,
             "record": record,
+            "database": database,
         }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -167,7 +170,7 @@ def _live(order: dict[str, Any], pipe: int) -> NoReturn:
 
     status = 1
     try:
-        stage = Stage(Path(order["folder"]), order["url"], tell)
+        stage = Stage(Path(order["folder"]), order["url"], tell, order["database"])
         _plan.clock = stage.clock
         asyncio.run(CHAPTERS[order["chapter"]](stage))
         status = 0

@@ -11,39 +11,52 @@ from tests.faults.invariants import Findings, examine, shown
 from tests.faults.lives import Fault, Life, Nursery
 from tests.faults.outside import Effect, Outside
 from tests.faults.workload import BUNDLE
+from tests.postgres import Postgres
 
 __all__ = ["Beginnings", "Theatre"]
 
+Made = tuple[Path, list[Effect], str]
+"""A folder to be copied, the effects that were had, and the name of a database to be copied."""
 _CUT_SHORT = Fault("kill", "FC-STEP-001", "after")
 
 
 class Beginnings:
-    """What was played before a chapter, played once for all tests: a folder to be copied, and the
-    effects that were had."""
+    """What was played before a chapter, played once for all tests. With a `server` the ledgers are
+    there, one database for each; else each is in its data directory."""
 
-    def __init__(self, lives: Nursery, service: Outside, memory: Path) -> None:
+    def __init__(
+        self, lives: Nursery, service: Outside, memory: Path, server: Postgres | None = None
+    ) -> None:
         self._lives, self._service, self._memory = lives, service, memory
-        self._made: dict[tuple[str, ...], tuple[Path, list[Effect]]] = {}
+        self.server = server
+        self._made: dict[tuple[str, ...], Made] = {}
 
-    def of(self, chapters: tuple[str, ...]) -> tuple[Path, list[Effect]]:
+    def of(self, chapters: tuple[str, ...]) -> Made:
         if chapters not in self._made:
             base = Path(mkdtemp(dir=self._memory))
             self._service.restart([])
+            database = "template0"
             if chapters:
-                self._play(chapters, base)
+                database = self._play(chapters, base)
             else:
                 write_bundle(base / "policy", BUNDLE)
-            self._made[chapters] = base, self._service.effects
+            self._made[chapters] = base, self._service.effects, database
         return self._made[chapters]
 
-    def _play(self, chapters: tuple[str, ...], base: Path) -> None:
-        before, effects = self.of(chapters[:-1])
+    def fresh(self, template: str) -> str | None:
+        """The URL of a copy of a database."""
+        return None if self.server is None else self.server.fresh(template=template)
+
+    def _play(self, chapters: tuple[str, ...], base: Path) -> str:
+        before, effects, template = self.of(chapters[:-1])
+        url = self.fresh(template)
         self._service.restart(effects)
         shutil.copytree(before, base, dirs_exist_ok=True)
         cut = chapters[-1] == "cut short"
         name, fault = ("short", _CUT_SHORT) if cut else (chapters[-1], None)
-        life = self._lives.live(base / "data", name, self._service.url, fault)
+        life = self._lives.live(base / "data", name, self._service.url, fault, database=url)
         assert life.killed if cut else life.status == 0, life.said
+        return url.rpartition("/")[2] if url else template
 
 
 class Theatre:
@@ -54,6 +67,7 @@ class Theatre:
     ) -> None:
         self.room, self.service = room, service
         self._lives, self._beginnings = lives, beginnings
+        self.database: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -61,14 +75,16 @@ class Theatre:
 
     def begin(self, chapter: str) -> None:
         """All is as it was before `chapter`."""
-        before, effects = self._beginnings.of(BEGINNINGS[chapter])
+        before, effects, template = self._beginnings.of(BEGINNINGS[chapter])
+        self.database = self._beginnings.fresh(template)
         self.service.restart(effects)
         shutil.rmtree(self.room)
         shutil.copytree(before, self.room)
 
     def play(self, chapter: str, fault: Fault | None = None, *, record: bool = False) -> Life:
         """One life, from the first line of the chapter on."""
-        return self._lives.live(self.folder, chapter, self.service.url, fault, record=record)
+        url, database = self.service.url, self.database
+        return self._lives.live(self.folder, chapter, url, fault, record=record, database=database)
 
     def played(self, chapter: str, fault: Fault | None = None, *, record: bool = False) -> Life:
         """One life that comes to the end of the chapter."""
@@ -80,7 +96,8 @@ class Theatre:
         """What is there when these lives are over."""
         told = [body for life in lives for _, body in life.told]
         events = [event for body in told for event in shown(json.loads(body))]
-        return examine(self.folder, self.service, events)
+        target = self.database or self.folder / "fedcore.db"
+        return examine(target, self.service, events)
 
     def check(self, *lives: Life) -> None:
         """All that must hold, when these lives are over."""

@@ -31,6 +31,12 @@ def _call(step_id: str, how: str, **keys: Any) -> dict[str, Any]:
     return {"id": step_id, "type": "ACT", "run": "http", "request": request, **keys}
 
 
+def _child(name: str) -> dict[str, Any]:
+    """A step that a run of another workflow executes."""
+    given = {"url": "${input.url}", "risk": "${input.risk}"}
+    return {"id": "child", "type": "ACT", "run": "workflow", "workflow": name, "with": given}
+
+
 def think(given: int) -> dict[str, int]:
     """A python step."""
     return {"thought": given + 1}
@@ -52,7 +58,7 @@ _TOTAL = {
 }
 _RETRY = {"max_attempts": 3, "backoff": "1ms", "max_backoff": "2ms"}
 
-NOT_IDEMPOTENT = frozenset({"act", "busy", "once"})
+NOT_IDEMPOTENT = frozenset({"act", "busy", "once", "each[0]", "each[1]"})
 """The steps of these workflows that must never have their effect twice."""
 
 WORKFLOWS = {
@@ -69,6 +75,9 @@ WORKFLOWS = {
     ),
     "short": workflow(_call("once", "well"), name="short", output="${steps.once.output}"),
     "asks": workflow(gate("ask", "anna", expires="1h"), name="asks"),
+    "parent": workflow(_child("short"), gate("ask", "anna"), name="parent"),
+    "asks-for": workflow(_child("asks"), name="asks-for"),
+    "fan": workflow(_call("each", "well", foreach="['a', 'b']"), name="fan"),
 }
 
 

@@ -162,7 +162,7 @@ def _ended(world: World) -> Outcome:
     status = server.stop()
     assert status == 0, f"the server ended with {status}"
     folder = world.setup.folder / "data"
-    findings = examine(folder, shared.outside, shared.acknowledged)
+    findings = examine(folder / "fedcore.db", shared.outside, shared.acknowledged)
     findings.wrong.extend(_disbelieved(folder, shared, trust))
     return Outcome(world.seed, world.kills, world.steps, findings.runs, findings, world.faults)
 

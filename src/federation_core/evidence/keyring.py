@@ -1,18 +1,22 @@
 """Where the log's key comes from, and how another takes its place."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Conflict, SettingsError, StaleAppend
 from ..identity.signing_keys import load_or_create_seed
-from ..ledger import Append, Ledger, queries
+from ..ledger import Answer, Append, Ledger, queries
 from ..spine.actor import SYSTEM, Actor
 from ..spine.envelope import Head, seal
 from ..spine.times import Clock
 from .keys import Epoch, LogKey, epochs_of, rotation_data
 from .log_queries import rotations
 
-__all__ = ["Keyring"]
+__all__ = ["Keyring", "Told"]
+
+Told = Callable[[Epoch], Answer | None]
+"""What to remember of the answer to who rotates, given the epoch that begins."""
 
 _STREAM = "log"
 _META = "signing_key"
@@ -96,9 +100,10 @@ class Keyring:
         else:
             pending.replace(self._file)
 
-    async def rotate(self, actor: Actor, reason: str) -> Epoch:
-        """Make a new key the one that signs. Raises `Conflict` where the key came from outside:
-        then whoever keeps it brings the new one."""
+    async def rotate(self, actor: Actor, reason: str, told: Told) -> Epoch:
+        """Make a new key the one that signs, and store what is `told` with that. Raises `Conflict`
+        where the key came from outside (then whoever keeps it brings the new one), or the
+        idempotency key of the answer was taken meanwhile."""
         if self._file is None:
             raise Conflict(
                 "The signing key comes from the settings; set FEDCORE_SIGNING_KEY to the new one, "
@@ -108,7 +113,7 @@ class Keyring:
         pending = _next(self._file)
         pending.unlink(missing_ok=True)
         new = LogKey.of(self._ledger.log, load_or_create_seed(pending))
-        await self._record(new, actor, reason)
+        await self._record(new, actor, reason, told)
         pending.replace(self._file)
         _sync(self._file.parent)
         return self.epochs[-1]
@@ -127,7 +132,13 @@ class Keyring:
                 "that one and start it again. Until then the other nodes sign."
             )
 
-    async def _record(self, new: LogKey, actor: Actor, reason: str) -> None:
+    async def _record(
+        self, new: LogKey, actor: Actor, reason: str, told: Told = lambda _: None
+    ) -> None:
+        def answer_at(index: int) -> bytes:
+            answer = told(Epoch(new.verifier, index + 1, None))
+            return b"" if answer is None else answer.body
+
         while True:
             head = await self._ledger.read(queries.head, _STREAM)
             last_at = await self._ledger.read(queries.last_at, _STREAM)
@@ -141,8 +152,10 @@ class Keyring:
                 actor=actor,
                 at=max(self._clock(), last_at),
             )
+            append = Append(_STREAM, self._tenant, head, [event], answer_at=answer_at)
+            append.answer = told(Epoch(new.verifier, 0, None))
             try:
-                await self._ledger.append(Append(_STREAM, self._tenant, head, [event]))
+                await self._ledger.append(append)
             except StaleAppend:
                 continue
             break

@@ -22,7 +22,7 @@ from ..spine.run import FINAL
 from ..spine.times import Clock
 from ..telemetry.families import Family, gauge
 from ..transparency import Checkpoint, TransparencyError, open_checkpoint, sign_checkpoint
-from .keyring import Keyring
+from .keyring import Keyring, Told
 from .keys import Epoch, epoch_at
 from .log_queries import SignedCheckpoint, newest_checkpoint
 
@@ -192,13 +192,13 @@ class Signer:
     def keys(self) -> Keyring:
         return self._keys
 
-    async def rotate(self, actor: Actor, reason: str) -> Epoch:
+    async def rotate(self, actor: Actor, reason: str, told: Told = lambda _: None) -> Epoch:
         """Change the key; nothing is signed meanwhile. See `Keyring.rotate`."""
-        return await self._whole(self._rotate(actor, reason))
+        return await self._whole(self._rotate(actor, reason, told))
 
-    async def _rotate(self, actor: Actor, reason: str) -> Epoch:
+    async def _rotate(self, actor: Actor, reason: str, told: Told) -> Epoch:
         async with self._turn:
-            return await self._keys.rotate(actor, reason)
+            return await self._keys.rotate(actor, reason, told)
 
     async def close(self) -> None:
         """Sign what is not signed yet, and end."""

@@ -1,5 +1,6 @@
 """What is handed to the ledger in one piece: it is stored whole, or nothing of it is."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,6 +47,9 @@ class Append(msgspec.Struct):
     (table → rows in the order of its columns); `objects` are texts by their SHA-256. Without
     events it only stores what else it has.
 
+    `answer_at` makes the body of the `answer` from the leaf index of the first event, where it
+    tells of that, which nobody knows before.
+
     `expects` are other streams that it rests on, and where they must still end. `wakes` are other
     runs that have something to do once it is stored.
 
@@ -61,6 +65,7 @@ class Append(msgspec.Struct):
     objects: dict[str, str] = {}
     rows: dict[str, list[tuple[Any, ...]]] = {}
     answer: Answer | None = None
+    answer_at: Callable[[int], bytes] | None = None
     erasures: list[Erasure] = []
     after_checkpoint: int | None = None
     expects: dict[str, Head] = {}

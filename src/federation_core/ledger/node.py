@@ -43,13 +43,14 @@ class Node:
 
     @property
     def is_leased(self) -> bool:
-        """Whether nobody can have fenced it yet, by a clock that does not stop with the process."""
-        return time.monotonic() < self._leased_until
+        """Whether nobody can have fenced it yet: by a clock that goes on while the process stands
+        still, and while the machine does, where the system has such a clock."""
+        return _now() < self._leased_until
 
     def check_in(self, connection: Connection) -> list[str]:
         """Join, renew the lease where it is time to, and fence those whose lease ran out; returns
         their ids. Call it in a transaction that holds the append lock. Raises `NodeFenced`."""
-        begun = time.monotonic()
+        begun = _now()
         if not self._joined:
             execute(
                 connection,
@@ -98,6 +99,14 @@ class Node:
                 "did; nothing of this was written.",
                 node=self.id,
             )
+
+
+def _now() -> float:
+    """Seconds since some moment; those in which the machine was suspended count where they can."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def live_nodes(c: Connection, among: list[str]) -> set[str]:

@@ -262,6 +262,7 @@ def _write(connection: Connection, appends: list[Append], tree: LogTree) -> None
     tables: dict[str, list[tuple[object, ...]]] = {"events": [], "payloads": [], "objects": []}
     heads: dict[str, tuple[object, ...]] = {}
     for append in appends:
+        first = tree.size
         for event in append.events:
             stored = (event.stream, event.seq, event.type, event.hash, event.body.decode())
             tables["events"].append((tree.size, *stored))
@@ -278,7 +279,8 @@ def _write(connection: Connection, appends: list[Append], tree: LogTree) -> None
             tables.setdefault(name, []).extend(rows)
         if append.answer is not None:
             a = append.answer
-            row = (a.tenant, a.key, a.request_hash, a.status, a.body.decode(), a.answered_at)
+            body = append.answer_at(first) if append.answer_at else a.body
+            row = (a.tenant, a.key, a.request_hash, a.status, body.decode(), a.answered_at)
             tables.setdefault("answers", []).append(row)
     tables["streams"] = list(heads.values())
     for name, rows in tables.items():

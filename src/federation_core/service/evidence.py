@@ -89,11 +89,9 @@ class Evidence:
         request = PackRequest(
             run_ids=tuple(run_ids), tenant=call.tenant, payloads=payloads, sensitive=sensitive
         )
-        key = self._signer.keys.key
-        signer = PackSigner(key=key.signing, vkey=key.verifier)
         file = tempfile.TemporaryFile(prefix="fedcore-pack-")  # noqa: SIM115 (the caller closes it)
         try:
-            summary = await self._built(request, signer, file)
+            summary = await self._built(request, file)
             await self._remember(call.tenant, summary)
         except BaseException:
             file.close()
@@ -101,14 +99,17 @@ class Evidence:
         file.seek(0)
         return Pack(summary, file)
 
-    async def _built(self, request: PackRequest, signer: PackSigner, file: BinaryIO) -> PackSummary:
-        """A run that is under way may go on between the signing and the reading: then once more."""
+    async def _built(self, request: PackRequest, file: BinaryIO) -> PackSummary:
+        """A run that is under way may go on between the signing and the reading, and the key may be
+        rotated: then once more."""
         for _ in range(_ATTEMPTS):
             await self._signer.covering(await self._parts.ledger.read(tree_size))
+            key = self._signer.keys.key
+            signer = PackSigner(key=key.signing, vkey=key.verifier)
             try:
                 return await self._parts.ledger.read(_build, request, signer, file)
             except Conflict as e:
-                if e.error_code != "checkpoint_pending":
+                if e.error_code not in ("checkpoint_pending", "key_rotated"):
                     raise
         raise Conflict(
             "The run goes on faster than it can be signed; ask again.", code="checkpoint_pending"

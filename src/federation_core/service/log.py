@@ -9,6 +9,7 @@ from ..evidence import log_queries
 from ..evidence.keys import Epoch
 from ..evidence.signer import Signer
 from ..identity import Scope
+from ..ledger import Answer
 from ..transparency.tiles import parse_entries_path, parse_tile_path
 from .call import Call
 from .parts import Parts
@@ -84,7 +85,12 @@ class Log:
         """Make a new key the one that signs. See `Keyring.rotate` for what is raised."""
         call.caller.require(Scope.ADMIN)
         await self._signer.sign()
-        view = _view(await self._signer.rotate(call.actor, request.reason))
+        now = self._parts.clock()
+
+        def told(epoch: Epoch) -> Answer | None:
+            return call.answer(201, _view(epoch), now)
+
+        view = _view(await self._signer.rotate(call.actor, request.reason, told))
         await self._signer.sign()
         return view
 
