@@ -141,6 +141,14 @@ class Client:
         await self.fc.runs.wait(call, run_id, 20, newborn=True)
         return await self.look(run_id)
 
+    async def over(self, run_id: str) -> Any:
+        """The run once it has ended, nobody having said anything more."""
+        async with self.fc._parts.ledger.watch(f"run:{run_id}") as watch:
+            while (answer := await self.look(run_id)).run.completed_at is None:
+                async with asyncio.timeout(20):
+                    await watch.next()
+        return answer
+
     async def child(self, run_id: str) -> str:
         """The run that executes the step `child` of this one, once it was born."""
         async with self.fc._parts.ledger.watch(f"run:{run_id}") as watch:
@@ -268,7 +276,7 @@ async def kin(stage: Stage) -> None:
         await client.paused(child)
         await cancel("cancel both", second)
         for run_id in (second, child):
-            assert (await client.end(run_id)).run.status == "cancelled"
+            assert (await client.over(run_id)).run.status == "cancelled"
 
 
 async def scheduled(stage: Stage) -> None:
@@ -331,10 +339,7 @@ async def people(stage: Stage) -> None:
         stage.clock.forward(3_601)
         fc._parts.engine.wake(runs[2])
         for run_id, status in zip(runs, ("failed", "completed", "failed"), strict=True):
-            async with fc._parts.ledger.watch(f"run:{run_id}") as watch:
-                while (answer := await client.look(run_id)).run.completed_at is None:
-                    async with asyncio.timeout(20):
-                        await watch.next()
+            answer = await client.over(run_id)
             assert answer.run.status == status, answer
 
 

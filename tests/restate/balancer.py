@@ -5,6 +5,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 __all__ = ["Balancer"]
@@ -71,4 +72,5 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for each in (source, sink):
-            each.close()
+            with suppress(OSError):  # what is only closed lives on while another thread reads it
+                each.shutdown(socket.SHUT_RDWR)

@@ -48,7 +48,7 @@ class LocalEngine:
         self._ledger.on_fenced(self.abandon)
         self._ledger.listen_elsewhere(self._appended_elsewhere)
         wake_kin(self._ledger, self.wake)
-        await self._wake_due()
+        await self._wake_due(self._clock())
         for run_id in await self._ledger.read(queries.runs_ahead, self._clock()):
             if run_id not in self._nudges:
                 self.wake(run_id)
@@ -120,12 +120,15 @@ class LocalEngine:
             task.cancel()
         self._sweep_now.set()
 
-    async def _wake_due(self) -> None:
-        now = self._clock()
+    def _missed_by(self, now: int) -> int:
+        """Until when a run must have been due to count as missed, when nobody asked to look. Where
+        there are several nodes, whoever wrote that it is due has most likely set the timer, and
+        only what is overdue was forgotten; else a timer of the near future is set here as well."""
         shared = self._ledger.is_shared
-        # A timer of the near future is set here as well; where there are several nodes, whoever
-        # wrote it has set it, and only what is overdue was forgotten.
-        horizon = now - int(_SHARED_SWEEP_S * 500_000) if shared else now + int(_SWEEP_S * 1e6)
+        return now - int(_SHARED_SWEEP_S * 500_000) if shared else now + int(_SWEEP_S * 1e6)
+
+    async def _wake_due(self, horizon: int) -> None:
+        now = self._clock()
         for run_id, when in await missed(self._ledger, horizon):
             if run_id not in self._nudges and (when <= now or run_id not in self._timers):
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
@@ -136,9 +139,11 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._sweep_now.wait()
+            now = self._clock()
+            horizon = now if self._sweep_now.is_set() else self._missed_by(now)
             self._sweep_now.clear()
             try:
-                await self._wake_due()
+                await self._wake_due(horizon)
                 self._sweeps[("done",)] += 1
             except LedgerUnavailable as e:
                 self._sweeps[("failed",)] += 1

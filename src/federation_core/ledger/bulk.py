@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 CHANNEL = "fedcore"
-"""Where a commit is announced to the other nodes: `<node> <first position> <end>`."""
+"""Where a commit is announced to the other nodes: `<node> <first position> <end>`. Where the last
+two are the same the node says that it goes."""
 
 _UPSERTS = frozenset({"streams", "runs", "steps", "gates", "schedules", "answers", "checkpoints"})
 _IGNORES = frozenset({"payloads", "objects", "packs", "meta"})

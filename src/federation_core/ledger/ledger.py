@@ -99,11 +99,17 @@ class Ledger:
         database = self._database
         assert isinstance(database, PostgresDatabase)
 
-        def tell(streams: list[str]) -> None:
+        def soon(do: Callable[..., None], *args: object) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(self._appended_elsewhere, streams)
+                loop.call_soon_threadsafe(do, *args)
 
-        self._tail = await asyncio.to_thread(Tail, database, tell, lambda: self.node or "")
+        self._tail = await asyncio.to_thread(
+            Tail,
+            database,
+            lambda streams: soon(self._appended_elsewhere, streams),
+            lambda: soon(self._orphans_left),
+            lambda: self.node or "",
+        )
         self._heart = asyncio.create_task(self._keep_lease(), name="ledger-lease")
 
     async def _beat(self) -> None:
@@ -195,7 +201,8 @@ class Ledger:
         self._fenced.append(listener)
 
     def on_orphans(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when another node was found dead, and its runs may be taken up."""
+        """Call `listener` when another node has gone, or was found dead, and its runs may be taken
+        up."""
         self._orphaned.append(listener)
 
     async def tree(self) -> LogTree:
@@ -212,6 +219,9 @@ class Ledger:
 
     def _found_dead(self, nodes: list[str]) -> None:
         structlog.get_logger().warning("nodes_fenced", nodes=nodes)
+        self._orphans_left()
+
+    def _orphans_left(self) -> None:
         for listener in self._orphaned:
             listener()
 

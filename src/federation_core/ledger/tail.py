@@ -32,12 +32,17 @@ class Listenable(Protocol):
 
 
 class Tail:
-    """Calls `tell`, on a thread of its own, with the streams that others appended to."""
+    """Calls, on a thread of its own, `tell` with the streams that others appended to, and `left`
+    when one of them says that it goes."""
 
     def __init__(
-        self, database: Listenable, tell: Callable[[list[str]], None], own: Callable[[], str]
+        self,
+        database: Listenable,
+        tell: Callable[[list[str]], None],
+        left: Callable[[], None],
+        own: Callable[[], str],
     ) -> None:
-        self._database, self._tell, self._own = database, tell, own
+        self._database, self._tell, self._left, self._own = database, tell, left, own
         self._closed = threading.Event()
         with translated(), database.reader.begin() as connection:
             self._seen = tree_size(connection)
@@ -74,6 +79,8 @@ class Tail:
     def _is_own(self, payload: str) -> bool:
         """Whether this node made it, and nothing was missed before it."""
         node, first, end = payload.split(" ")
+        if first == end and node != self._own():
+            self._left()
         if node != self._own() or int(first) > self._seen:
             return False
         self._seen = max(self._seen, int(end))
