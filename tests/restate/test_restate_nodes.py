@@ -33,6 +33,7 @@ class Nodes:
         self._settings = {
             "database_url": url,
             "signing_key": SEED,
+            "node_lease": 3,
             "restate_endpoint": f"{self._balancer.url}/restate",
         }
 
@@ -112,7 +113,9 @@ def test_a_node_that_dies_is_followed_by_the_other(nodes: Nodes, outside: Outsid
     assert [e.pid for e in outside.effects].count(two.process.pid) == 1
 
 
-def test_a_node_that_stops_hands_over(nodes: Nodes, outside: Outside) -> None:
+def test_a_node_that_stops_hands_over(
+    nodes: Nodes, shared_restate: RestateServer, outside: Outside
+) -> None:
     one = nodes.begin("one")
     outside.hold("slow")
     with one.client() as http:
@@ -120,6 +123,7 @@ def test_a_node_that_stops_hands_over(nodes: Nodes, outside: Outside) -> None:
         outside.seen("slow")
     two = nodes.begin("two")
     one.process.terminate()
+    eventually(lambda: not shared_restate.invocations(run_id))  # the call was let go
     outside.let_go("slow")
     assert one.process.wait(timeout=20) == 0
     with two.client() as http:
