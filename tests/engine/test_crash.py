@@ -1,5 +1,6 @@
 """Promise 6: a crash loses nothing that was acknowledged, and repeats nothing unasked."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.core_helpers import (
     open_gates,
     py,
     resume,
+    start,
     states,
     until,
     until_gates,
@@ -319,3 +321,49 @@ async def test_a_clock_that_steps_back_reorders_nothing(tmp_path: Path, stage: S
     times = [e.timestamp for e in answer.logs]
     assert times == sorted(times)
     assert answer.run.status == "completed"
+
+
+async def test_a_retry_of_the_near_future_is_not_late_after_a_restart(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """Its timer died with the process: the start sets it again, and not only a sweep."""
+    retry = {"max_attempts": 2, "backoff": "700ms", "max_backoff": "700ms"}
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("a", "flaky", with_={"good_at": 2}, retry=retry))
+        async with fc._parts.ledger.watch(f"run:{run_id}") as watch:
+            while "FC-STEP-004" not in codes(await fc.runs.logs(fc.call("x"), run_id)):
+                await watch.next()
+    async with core(tmp_path) as fc, asyncio.timeout(10):
+        assert (await until(fc, run_id)).run.status == "completed"
+
+
+class _Passing(Clock):
+    """It is an hour slow, and is set right at its `at`th reading, for the present moment to be
+    passed between two readings of a start."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.readings, self._at = 0, at
+
+    def __call__(self) -> int:
+        self.readings += 1
+        return super().__call__() + (0 if self.readings < self._at else 3_600_000_000)
+
+
+async def test_what_becomes_due_while_a_server_starts_is_not_overlooked(
+    tmp_path: Path, stage: Stage
+) -> None:
+    now = Clock()
+    now.forward(1_800)
+    async with core(tmp_path, clock=now) as fc:
+        await begin(fc, py("a"))
+    counting = _Passing(1_000_000)
+    async with core(tmp_path / "empty", clock=counting):
+        starting = counting.readings
+    for at in range(1, starting + 3):
+        now.forward(10)
+        async with core(tmp_path, clock=now, audited=False) as fc:
+            fc._engine._closing = True  # type: ignore[attr-defined]
+            run_id = await start(fc)
+        async with core(tmp_path, clock=_Passing(at), audited=False) as fc, asyncio.timeout(10):
+            assert (await until(fc, run_id)).run.status == "completed", at

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.core_helpers import (
+    Clock,
     approve,
     begin,
     bundle,
@@ -175,6 +176,21 @@ async def test_a_node_that_goes_hands_over(tmp_path: Path, url: str, stage: Stag
             run_id = await _create_unwoken(a)
         assert (await until(b, run_id)).run.status == "completed"
     assert stage.names == ["one", "two"]
+
+
+async def test_a_node_whose_clock_is_slow_takes_over_too(
+    tmp_path: Path, url: str, stage: Stage
+) -> None:
+    """By its clock nothing of what the other one left is due for another hour."""
+    fast = Clock()
+    fast.forward(3_600)
+    async with node(tmp_path / "b", url, clock=Clock()) as b:
+        async with node(tmp_path / "a", url, clock=fast) as a:
+            await register(a, workflow(py("one")))
+            run_id = await _create_unwoken(a)
+        async with asyncio.timeout(10):
+            assert (await until(b, run_id)).run.status == "completed"
+    assert stage.names == ["one"]
 
 
 async def _create_unwoken(fc: FederationCore) -> str:

@@ -48,10 +48,7 @@ class LocalEngine:
         self._ledger.on_fenced(self.abandon)
         self._ledger.listen_elsewhere(self._appended_elsewhere)
         wake_kin(self._ledger, self.wake)
-        await self._wake_due(self._clock())
-        for run_id in await self._ledger.read(queries.runs_ahead, self._clock()):
-            if run_id not in self._nudges:
-                self.wake(run_id)
+        await self._look(thoroughly=True)
         self._sweeper = asyncio.create_task(self._sweep(), name="engine-sweeper")
 
     def wake(self, run_id: str, delay: float = 0.0) -> None:
@@ -120,18 +117,22 @@ class LocalEngine:
             task.cancel()
         self._sweep_now.set()
 
-    def _missed_by(self, now: int) -> int:
-        """Until when a run must have been due to count as missed, when nobody asked to look. Where
-        there are several nodes, whoever wrote that it is due has most likely set the timer, and
-        only what is overdue was forgotten; else a timer of the near future is set here as well."""
-        shared = self._ledger.is_shared
-        return now - int(_SHARED_SWEEP_S * 500_000) if shared else now + int(_SWEEP_S * 1e6)
-
-    async def _wake_due(self, horizon: int) -> None:
+    async def _look(self, *, thoroughly: bool) -> None:
+        """Wake the runs that nobody has woken; thoroughly where a process may have died with what
+        it was to do. Where there are several nodes, whoever wrote that a run is due has most likely
+        set the timer, and only what is overdue was forgotten; else a timer of the near future is
+        set here as well."""
         now = self._clock()
+        late = 0 if thoroughly else int(_SHARED_SWEEP_S * 500_000)
+        horizon = now - late if self._ledger.is_shared else now + int(_SWEEP_S * 1e6)
         for run_id, when in await missed(self._ledger, horizon):
             if run_id not in self._nudges and (when <= now or run_id not in self._timers):
                 self.wake(run_id, max(0.0, (when - now) / 1_000_000))
+        if thoroughly:
+            # By the same clock, or a run that became due between the two would be in neither.
+            for run_id in await self._ledger.read(queries.runs_ahead, now):
+                if run_id not in self._nudges:
+                    self.wake(run_id)
 
     async def _sweep(self) -> None:
         pause = _SHARED_SWEEP_S if self._ledger.is_shared else _SWEEP_S
@@ -139,11 +140,10 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._sweep_now.wait()
-            now = self._clock()
-            horizon = now if self._sweep_now.is_set() else self._missed_by(now)
+            thoroughly = self._sweep_now.is_set()
             self._sweep_now.clear()
             try:
-                await self._wake_due(horizon)
+                await self._look(thoroughly=thoroughly)
                 self._sweeps[("done",)] += 1
             except LedgerUnavailable as e:
                 self._sweeps[("failed",)] += 1

@@ -180,11 +180,11 @@ class RestateEngine:
         while it is there."""
         while True:
             self._look.clear()
-            late = _LATE_S if self.available and not self._thorough else 0.0
+            thoroughly = self._thorough or not self.available
             self._thorough = False
             try:
                 await self._find()
-                await self._sweep(late)
+                await self._sweep(thoroughly=thoroughly)
             except NotRegistered as e:
                 self._away(str(e))
             except LedgerUnavailable as e:
@@ -222,9 +222,11 @@ class RestateEngine:
             self._why = why
             structlog.get_logger().warning("engine_unavailable", why=why)
 
-    async def _sweep(self, late: float) -> None:
-        """Send for runs that have been due for `late` seconds, or will be before the next time."""
+    async def _sweep(self, *, thoroughly: bool) -> None:
+        """Send for runs that have been due for a while, or will be before the next time; thoroughly
+        for all that are due, where a node or Restate may have lost what it was to do."""
         now = self._clock()
+        late = 0.0 if thoroughly else _LATE_S
         horizon = now + int(_SWEEP_S * 1_000_000)
         for run_id, when in await missed(self._ledger, horizon):
             if run_id in self._nudges or not self.available:
@@ -233,6 +235,10 @@ class RestateEngine:
                 self._send_later(run_id, when)
             elif when <= now - late * 1_000_000:
                 self._sends.overdue(run_id)
+        if thoroughly:
+            for run_id in await self._ledger.read(queries.runs_ahead, now):
+                if run_id not in self._nudges and self.available:
+                    self._sends.overdue(run_id)
 
     def families(self) -> Iterator[Family]:
         """What it measures of itself."""
