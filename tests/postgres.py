@@ -33,13 +33,19 @@ class Postgres:
     """A server on a free port of loopback. `durable` where it has to survive its own end."""
 
     def __init__(
-        self, *, durable: bool = False, settings: tuple[str, ...] = (), initdb: tuple[str, ...] = ()
+        self,
+        *,
+        durable: bool = False,
+        settings: tuple[str, ...] = (),
+        initdb: tuple[str, ...] = (),
+        where: Path | None = None,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fedcore-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="fedcore-pg-", dir=where))
         self.data = self.folder / "data"
         self._user = self.user = _unprivileged()
         self._numbers = count(1)
-        self._has_template = False
+        self._shape: str | None = None
+        self._used: list[str] = []
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
         self._bin = binaries()
@@ -110,6 +116,11 @@ class Postgres:
         self.process.wait(30)
         self.process = None
 
+    def ensure(self) -> None:
+        """Start it again, if it has ended by itself."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
     def url(self, database: str) -> str:
         return f"postgresql://fedcore@127.0.0.1:{self.port}/{database}"
 
@@ -120,14 +131,32 @@ class Postgres:
         return self.url(name)
 
     def fresh_ledger(self) -> str:
-        """The URL of a new database with the tables of a ledger, and nothing in them."""
-        if not self._has_template:
+        """The URL of a database with the tables of a ledger, and nothing in them."""
+        if self._used:
+            return self._used.pop()
+        if self._shape is None:
             self.execute("CREATE DATABASE migrated TEMPLATE template0")
             database = open_database(self.url("migrated"))
             database.migrate()
             database.close()
-            self._has_template = True
+            self._shape = str(self.execute(_SHAPE, "migrated"))
         return self.fresh(template="migrated")
+
+    def give_back(self, url: str) -> None:
+        """What `fresh_ledger` gave is not needed any more, and is emptied for the next, which is
+        quicker than a new one. One that is in use, or was changed, or has grown, is left."""
+        name = url.rpartition("/")[2]
+        if str(self.execute(_SHAPE, name)) != self._shape:
+            return
+        [(busy, large)] = self.execute(_STATE, name)
+        if not busy and not large:
+            self.execute(_EMPTY, name)
+            self._used.append(url)
+
+    def forget(self) -> None:
+        """Remove every database that `fresh` made."""
+        for (name,) in self.execute("SELECT datname FROM pg_database WHERE datname LIKE 'test%'"):
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """One statement of a superuser."""
@@ -138,6 +167,29 @@ class Postgres:
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_SHAPE = """
+SELECT (SELECT array_agg(row(relname, relkind) ORDER BY relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace),
+       (SELECT array_agg(row(attrelid::regclass, attname, atttypid, attnotnull) ORDER BY 1)
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND attnum > 0),
+       (SELECT count(*) FROM pg_trigger), (SELECT count(*) FROM pg_proc),
+       (SELECT version_num FROM alembic_version)
+"""
+_STATE = """
+SELECT (SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()),
+       (SELECT count(*) > 2000 FROM events)
+"""
+_EMPTY = """
+DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    AND relkind = 'r' AND relname <> 'alembic_version'
+  LOOP EXECUTE 'DELETE FROM ' || quote_ident(name); END LOOP;
+END $$
+"""
 
 
 def _unprivileged() -> int | None:

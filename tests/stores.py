@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import pytest
 from tests.postgres import Postgres
 
-from federation_core.ledger.database import Target
+from federation_core.ledger.database import Target, open_database
 
 __all__ = ["KINDS", "each_store", "execute", "postgres", "target_of"]
 
@@ -39,12 +40,30 @@ def each_store(request: pytest.FixtureRequest) -> Iterator[str]:
     _kind.append(request.param)
     yield request.param
     _kind.pop()
+    for url in _urls.values():
+        postgres().give_back(url)
+    _urls.clear()
+
+
+@cache
+def _migrated() -> bytes:
+    """A SQLite database with the tables of a ledger, and nothing in them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "fedcore.db")
+        database = open_database(path)
+        database.migrate()
+        database.close()
+        return path.read_bytes()
 
 
 def target_of(folder: Path) -> Target:
     """The database that belongs to a data directory, always the same one."""
     if _kind[-1] == "sqlite":
-        return folder / "fedcore.db"
+        path = folder / "fedcore.db"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_migrated())
+        return path
     if folder not in _urls:
         _urls[folder] = postgres().fresh_ledger()
     return _urls[folder]

@@ -7,12 +7,10 @@
 import os
 import random
 import sys
-from pathlib import Path
 
 import msgspec
 from tests.faults.campaign import Tally, each_write, say, under_load
-
-RESULTS = Path(__file__).parent / "results.json"
+from tests.faults.report import RESULTS
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
 """A server that can be killed at a durable write: `python -m tests.faults.node PLAN fedcore's …`.
 
 It is `fedcore serve` itself, with taps on its writes and a clock that the harness steps. The plan
-is JSON: `kill` ([number, `before` or `after`], or null) and `clock` (the path of a file with an
-offset in microseconds, 8 bytes little-endian). SIGUSR1 makes it tell where every thread and task
+is JSON: `kill` ([number, `before` or `after`], or null), `clock` (the path of a file with an
+offset in microseconds, 8 bytes little-endian), and `meddles` (whether it drives every run all the
+time, though another node does). SIGUSR1 makes it tell where every thread and task
 stands.
 """
 
@@ -15,12 +16,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from os import write  # as it is before the taps
 from pathlib import Path
 from typing import Any
 
 __all__ = ["main"]
+
+_MEDDLING_S = 0.03
 
 
 class _Killer:
@@ -49,6 +53,18 @@ def _stepped(path: Path) -> Callable[[], int]:
     return clock
 
 
+async def _meddle(fc: Any) -> None:
+    """Drive every run that there is, again and again."""
+    from federation_core.errors import LedgerUnavailable
+
+    while True:
+        with suppress(LedgerUnavailable):
+            for run in await fc.runs.page(fc.call("anna"), limit=100):
+                if run.completed_at is None:
+                    fc._engine.wake(run.run_id)
+        await asyncio.sleep(_MEDDLING_S)
+
+
 def _tell_tasks() -> None:
     for task in asyncio.all_tasks():
         task.print_stack(file=sys.stderr)
@@ -68,10 +84,15 @@ def main(plan: dict[str, Any], arguments: list[str]) -> None:
 
     class Clocked(FederationCore):
         @classmethod
-        def open(cls, *args: Any, **settings: Any) -> Any:
+        @asynccontextmanager
+        async def open(cls, *args: Any, **settings: Any) -> AsyncIterator[FederationCore]:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGUSR2, _tell_tasks)
-            return super().open(*args, clock=clock, **settings)
+            async with super().open(*args, clock=clock, **settings) as fc:
+                meddling = asyncio.create_task(_meddle(fc)) if plan["meddles"] else None
+                yield fc
+                if meddling is not None:
+                    meddling.cancel()
 
     app.FederationCore = Clocked  # type: ignore[attr-defined]
     faulthandler.register(signal.SIGUSR1)

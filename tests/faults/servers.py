@@ -36,13 +36,18 @@ class Clockwork:
 
 
 class Setup(NamedTuple):
-    """What every server of a test has in common. `database_url` is None for SQLite."""
+    """What the servers that follow each other have in common. `folder` takes their logs, `data` is
+    their data directory; `database_url` is None for SQLite. One that `meddles` drives every run
+    all the time, whoever else does."""
 
     folder: Path
     policy: Path
     outside: str
     clock: Clockwork
+    data: Path = Path()
+    port: int = 0
     database_url: str | None = None
+    meddles: bool = False
     environ: dict[str, str] = {}  # noqa: RUF012 (never changed)
     arguments: tuple[str, ...] = ()
 
@@ -51,12 +56,10 @@ class Server:
     """One process. Where `kill` is a number and `before` or `after`, it kills itself at that one of
     its durable writes."""
 
-    def __init__(
-        self, setup: Setup, name: str = "data", kill: tuple[int, str] | None = None
-    ) -> None:
-        plan = {"kill": kill, "clock": str(setup.clock.path)}
+    def __init__(self, setup: Setup, name: str, kill: tuple[int, str] | None = None) -> None:
+        plan = {"kill": kill, "clock": str(setup.clock.path), "meddles": setup.meddles}
         arguments = [
-            *("--dev", "--port", "0", "--data-dir", str(setup.folder / name)),
+            *("--dev", "--port", str(setup.port), "--data-dir", str(setup.data)),
             *("--policy-dir", str(setup.policy)),
             *("--http-allow", setup.outside.removeprefix("http://")),
             *("--python-allow", "tests.faults.workload"),

@@ -81,6 +81,12 @@ class Theatre:
         shutil.rmtree(self.room)
         shutil.copytree(before, self.room)
 
+    def end(self) -> None:
+        """The database is not needed any more."""
+        server = self._beginnings.server
+        if server is not None and self.database is not None:
+            server.execute(f"DROP DATABASE {self.database.rpartition('/')[2]} WITH (FORCE)")
+
     def play(self, chapter: str, fault: Fault | None = None, *, record: bool = False) -> Life:
         """One life, from the first line of the chapter on."""
         url, database = self.service.url, self.database
