@@ -194,9 +194,7 @@ class Runs:
                 for name in ("current_step", "step_index", "output_payload", "error_details")
                 if getattr(request, name) not in (None, msgspec.UNSET)
             ]
-            action = action_for(
-                visit.run, request.status, request.current_step, reported=reported
-            )
+            action = action_for(visit.run, request.status, request.current_step, reported=reported)
             output, error = request.output_payload, request.error_details
             if visit.run.is_managed:  # a null, as some clients send for every field, says nothing
                 output = error = msgspec.UNSET
