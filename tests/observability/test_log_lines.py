@@ -25,7 +25,6 @@ from tests.core_helpers import (
     until,
     workflow,
 )
-
 from tests.core_steps import new_stage
 
 from federation_core.service import AddScheduleRequest, CreateRunRequest, RestartRequest
