@@ -1,15 +1,15 @@
 """What a large ledger costs: it is filled by real runs, and measured at its beginning and its end.
 
-`python -m bench.large_ledger [EVENTS]` (`make bench-ledger`: a million) prints what it found as JSON,
-and writes `results/large_ledger.json`:
+`python -m bench.large_ledger [EVENTS]` (`make bench-ledger`: a million) prints what it found as
+JSON, and writes `results/large_ledger.json`:
 
 - `appends`: events a second of the first and of the last tenth, and their ratio;
 - `rss_mib`: what the process that filled it had in memory, after the first tenth and at the end;
 - `proofs_ms`: inclusion and consistency proofs at the full size, p50 and p99;
 - `start_s`: from the start of `fedcore serve` to its first answer, the best of three, for an empty
   ledger and for this one;
-- `verify`: `fedcore ledger verify` of the whole, and `verify.py` on a pack of the last runs; events a
-  second, the start of Python included;
+- `verify`: `fedcore ledger verify` of the whole, and `verify.py` on a pack of the last runs; events
+  a second, the start of Python included;
 - `bytes_an_event`: of the database file.
 """
 
