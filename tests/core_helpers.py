@@ -11,10 +11,10 @@ from typing import Any
 
 from tests.stores import execute, target_of
 
-from federation_core.evidence.audit import audit as audit_ledger
+from federation_core.evidence.audit import audit_in
 from federation_core.ledger import queries
-from federation_core.ledger.database import Target
-from federation_core.ledger.maintenance import rebuild
+from federation_core.ledger.database import Target, open_database
+from federation_core.ledger.maintenance import rebuild_in, unheard
 from federation_core.service import (
     AnswerGateRequest,
     CreateRunRequest,
@@ -169,9 +169,15 @@ def audit(folder: Path) -> None:
 
 def audit_store(target: Target) -> None:
     """The ledger verifies, and rebuilding it changes nothing."""
-    report = audit_ledger(target)
-    assert report.error is None, report
-    assert rebuild(target).differences == []
+    database = open_database(target)
+    try:
+        with database.alone(), database.writer.begin() as connection:
+            database.lock(connection)
+            report = audit_in(connection)
+            assert report.error is None, report
+            assert rebuild_in(connection, unheard).differences == []
+    finally:
+        database.close()
 
 
 async def register(fc: FederationCore, text: str, *, tenant: str | None = None) -> None:
