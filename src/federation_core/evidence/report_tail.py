@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ..spine.canonical import ZERO_HASH
 from .markdown import quoted, section, table
+from .report_by_hand import HOW_TO_VERIFY
 from .report_facts import ReportFacts
 from .retelling import by, moment
 from .story import PolicyUse
@@ -11,42 +12,6 @@ from .story import PolicyUse
 __all__ = ["tail_lines"]
 
 MOST_VALUES = 50
-
-_VERIFY = """\
-1. Get the file of trusted keys (`trust.txt`) from the operator by another way than this pack, and
-   the verifier from a place that you trust; it is one file, and needs Python 3.11 and nothing else.
-   A copy of it is in the pack as `verify.py`: compare it before you run it.
-2. Run it on the pack as you received it:
-
-   ```sh
-   python3 verify.py pack.zip --trust trust.txt
-   ```
-
-   It says `VALID` or `VALID_WITH_REDACTIONS`, or names the first thing that is wrong.
-
-Without it, by hand, in a folder with the unpacked pack and the trust text:
-
-```sh
-sha256sum manifest.json        # the evidence pack hash; then every other file:
-jq -r '.files | to_entries[] | "\\(.value.sha256)  \\(.key)"' manifest.json |
-  sha256sum --check --quiet && echo every file is the one that the manifest names
-for f in events/*.jsonl; do    # the hash of a stream's first event is the "prev" of its second
-  (printf '\\0'; head -n 1 "$f" | tr -d '\\n') | sha256sum; sed -n 2p "$f" | jq -r .prev
-done
-r=$(find . -name '*.dsse.json' | sort | head -n 1)   # the signature of the first receipt
-jq -r .payload "$r" | base64 -d > receipt.json
-jq -r '.signatures[0].sig' "$r" | base64 -d > receipt.sig
-t=$(jq -r .payloadType "$r")
-printf 'DSSEv1 %d %s %d ' ${#t} "$t" "$(wc -c < receipt.json)" | cat - receipt.json > receipt.pae
-(printf '\\60\\52\\60\\5\\6\\3\\53\\145\\160\\3\\41\\0'
-  sed -n 's/^issuer [^+]*+[0-9a-f]*+//p' trust.txt | head -n 1 | base64 -d | tail -c 32) |
-  openssl pkey -pubin -inform DER -out issuer.pem
-openssl pkeyutl -verify -pubin -inkey issuer.pem -rawin -in receipt.pae -sigfile receipt.sig
-jq . receipt.json
-```
-
-This shows that the files belong together, and who signed the receipt. That the run was lawful and
-is in the log, only the verifier shows. Every format: `docs/evidence.md` of Federation Core."""
 
 
 def tail_lines(
@@ -60,7 +25,7 @@ def tail_lines(
     yield from section(2, "What stands behind it")
     yield from _behind(facts)
     yield from section(2, "How to verify")
-    yield _VERIFY
+    yield HOW_TO_VERIFY
 
 
 def _policies(policies: Mapping[str, PolicyUse]) -> Iterator[str]:
