@@ -29,13 +29,13 @@ for f in events/*.jsonl; do    # the hash of a stream's first event is the "prev
 done
 
 check() {                      # the file $3 and its signature $4; the $1 line of trust.txt says
-  echo "$3, signed by $2:"     # what the public key of $2 is, and makes key.pem of it
-  rm -f key.pem
+  rm -f key.pem                # what the public key of $2 is, and makes key.pem of it
   v=$(sed -n "s/^$1 *\([^ ]*\).*/\1/p" trust.txt | grep -F "$2+") || echo "trust.txt has no $1 $2"
   (printf '\60\52\60\5\6\3\53\145\160\3\41\0'
     printf '%s' "$v" | cut -d + -f 3- | base64 -d | tail -c 32) |
     openssl pkey -pubin -inform DER -out key.pem
   openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in "$3" -sigfile "$4"
+  echo "  of $3, by $2"
 }
 
 # The checkpoint: what stands before the blank line is signed by the log that the first line names.
@@ -44,7 +44,8 @@ o=$(head -n 1 log/checkpoint)
 sed '/^$/,$d' log/checkpoint > checkpoint.txt
 grep -F -- "— $o " log/checkpoint | cut -d ' ' -f 3 | base64 -d > checkpoint.note
 tail -c 64 checkpoint.note > checkpoint.sig
-check log "$o+$(head -c 4 checkpoint.note | od -An -tx1 | tr -d ' \n')" checkpoint.txt checkpoint.sig
+k=$(head -c 4 checkpoint.note | od -An -tx1 | tr -d ' \n')
+check log "$o+$k" checkpoint.txt checkpoint.sig
 
 # The receipts of the runs that have ended, each with the id of the key that signed it.
 find . -name '*.dsse.json' | sort | while read -r r; do

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ..spine.canonical import ZERO_HASH
-from .markdown import quoted, section, table
+from .markdown import counted, quoted, section, table
 from .report_by_hand import HOW_TO_VERIFY
 from .report_facts import ReportFacts
 from .retelling import by, moment
@@ -30,7 +30,8 @@ def tail_lines(
 
 def _policies(policies: Mapping[str, PolicyUse]) -> Iterator[str]:
     if ZERO_HASH in policies:
-        yield f"{policies[ZERO_HASH].decided:,} times no policy could be asked, and that is a deny."
+        times = counted(policies[ZERO_HASH].decided, "time", "times")
+        yield f"{times} no policy could be asked, and that is a deny."
         yield ""
     rows = [
         (quoted(use.policy_id), ", ".join(quoted(t, 20) for t in sorted(use.tiers)) or "–",
@@ -46,11 +47,18 @@ def _absent(facts: ReportFacts, places: Mapping[str, str]) -> Iterator[str]:
         yield "Whoever asked for this pack left all values out. Their hashes stand in the events."
         yield ""
     elif payloads.withheld:
-        yield f"{len(payloads.withheld):,} values of sensitive steps are withheld: they are there,"
-        yield "and an administrator can ask for a pack that has them."
+        withheld = counted(
+            len(payloads.withheld),
+            "value of a sensitive step is withheld: it is there,",
+            "values of sensitive steps are withheld: they are there,",
+        )
+        them = "it" if len(payloads.withheld) == 1 else "them"
+        yield withheld
+        yield f"and an administrator can ask for a pack that has {them}."
         yield ""
     if payloads.erased:
-        yield f"{len(payloads.erased):,} values were erased, and the log says so:"
+        were = counted(len(payloads.erased), "value was erased", "values were erased")
+        yield f"{were}, and the log says so:"
         yield ""
         erased = list(payloads.erased.items())
         yield from table(
@@ -62,10 +70,12 @@ def _absent(facts: ReportFacts, places: Mapping[str, str]) -> Iterator[str]:
             ),
         )  # fmt: skip
         if len(erased) > MOST_VALUES:
-            yield f"{len(erased) - MOST_VALUES:,} further ones are not listed."
+            left_out = len(erased) - MOST_VALUES
+            yield counted(left_out, "further one is not listed.", "further ones are not listed.")
             yield ""
     if payloads.missing:
-        yield f"**{len(payloads.missing):,} values are missing, and nothing says why:**"
+        are = counted(len(payloads.missing), "value is missing", "values are missing")
+        yield f"**{are}, and nothing says why:**"
         yield ""
         missing = sorted(payloads.missing)[:MOST_VALUES]
         rows = ((quoted(places.get(digest)), quoted(digest)) for digest in missing)
@@ -83,7 +93,7 @@ def _behind(facts: ReportFacts) -> Iterator[str]:
         seen = "1 witness has" if facts.witnesses == 1 else f"{facts.witnesses} witnesses have"
         seen, more = f"{seen} cosigned it: they saw the log grow, and would", "not sign another."
     yield f"The events stand in the log {quoted(facts.log)}, under a signed checkpoint over its"
-    yield f"first {facts.checkpoint_size:,} events."
+    yield f"first {counted(facts.checkpoint_size, 'event', 'events')}."
     yield seen
     yield more
     yield ""
