@@ -83,7 +83,7 @@ def _ended(data: e.RunEnded) -> str:
 def _decided(data: e.PolicyEvaluated) -> str:
     about = f" of step {data.step_id}" if data.step_id else ""
     rules = f" [{', '.join(data.rules_triggered)}]" if data.rules_triggered else ""
-    covered = f"; approved at gate {', '.join(data.covered_by)}" if data.covered_by else ""
+    covered = f"; let through at gate {', '.join(data.covered_by)}" if data.covered_by else ""
     return f"Policy: {data.decision} {data.action}{about}{rules}: {data.reason}{covered}"
 
 

@@ -1,6 +1,6 @@
 """How a run ends, and what follows by itself from every change: `settle`."""
 
-from .events import RunEnded, RunStatus, RunStatusChanged, StepError, StepFailed
+from .events import GateBypassed, RunEnded, RunStatus, RunStatusChanged, StepError, StepFailed
 from .receipts import receipt_hash, step_receipt, workflow_receipt
 from .steps import InDoubt, Running, Waiting
 from .turn import Turn
@@ -20,7 +20,15 @@ def settle(turn: Turn) -> None:
         names = ", ".join(run.gates[g].gate_name for g in run.open_gates)
         _change(turn, "paused", f"waiting at gate {names}")
     elif run.status == "paused" and not (run.open_gates or run.held or run.doomed):
-        _change(turn, "running", "every gate has passed")
+        _change(turn, "running", _why_on(turn))
+
+
+def _why_on(turn: Turn) -> str:
+    """A bypass is no approval, and is not told of as one."""
+    for event in turn.events:
+        if isinstance(event.data, GateBypassed):
+            return f"gate {event.data.gate_name} was bypassed, and no gate is open any more"
+    return "no gate is open any more"
 
 
 def _change(turn: Turn, status: RunStatus, reason: str) -> None:
