@@ -710,7 +710,7 @@ class Script:
 
     def failed(self, step_id: str) -> None:
         """An FC-STEP-003 with its receipt."""
-        told = {"error": {"type": "X", "message": "no"}, "duration_ms": 1000}
+        told = {"error_type": "X", "duration_ms": 1000}
         self._finish("FC-STEP-003", step_id, "failed", told, None)
 
     def retry(self, step_id: str) -> None:

@@ -83,7 +83,7 @@ def _outcome(story: RunStory) -> str:
         return f"none yet: {story.status}"
     data = story.end.data
     why = f" ({quoted(data.error_code)})" if data.error_code else ""
-    return f"**{data.new_status}**{why}{f': {quoted(data.reason, 400)}' if data.reason else ''}"
+    return f"**{data.new_status}**{why}{f': {quoted(story.why, 400)}' if story.why else ''}"
 
 
 def _counts(counter: Counter[str]) -> str:
