@@ -41,7 +41,7 @@ from ..spine.commands import (
 from ..spine.decision import Decision
 from ..spine.definition import StepSpec
 from ..spine.expressions import ExpressionError
-from ..spine.failures import as_error_type, error_value
+from ..spine.failures import error_value, is_error_type
 from ..spine.handle import handle
 from ..spine.run import Run
 from ..spine.steps import Running
@@ -135,9 +135,9 @@ class Progress:
             self._fail_step(outcome.step_id, outcome.error, retriable=outcome.retriable)
 
     def _fail_step(self, step_id: str, fault: Fault, *, retriable: bool = False) -> None:
-        kind, message = as_error_type(fault.type, _NAMELESS), fault.message
-        if kind != fault.type:
-            message = f"{fault.type}: {message}"
+        kind, message = fault.type, fault.message
+        if not is_error_type(kind):
+            kind, message = _NAMELESS, f"{kind}: {message}"
         digest = self._seal_error(kind, message, sensitive=self._spec(step_id).sensitive)
         command = FailStep(step_id=step_id, error_type=kind, error_hash=digest, retriable=retriable)
         handle(self.turn, command)

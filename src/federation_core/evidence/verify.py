@@ -769,7 +769,7 @@ def _is_tightened(value: Any) -> bool:
 
 def _is_error_type(value: Any) -> bool:
     """A name, never a sentence, which could quote a value."""
-    return type(value) is str and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}", value) is not None
+    return type(value) is str and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value) is not None
 
 
 _STATUS = frozenset({"pending", "running", "paused", "completed", "failed", "cancelled"})

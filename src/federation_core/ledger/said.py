@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ..spine.failures import REPORTED, RUN_REPORTED, SENTENCES, message_of
+from ..spine.failures import REPORTED, RUN_REPORTED, SENTENCES, message_of, type_of
 from .append import Payload
 
 __all__ = ["ERASED", "WITHHELD", "Errors", "reported", "run_said", "step_said"]
@@ -17,10 +17,14 @@ ERASED = "what it said was erased"
 WITHHELD = "withheld: the step is sensitive"
 
 
-def step_said(error_type: str, error_hash: str | None, errors: Errors) -> str:
-    """The message of a failed attempt."""
-    said = _said(error_hash, errors) if error_hash is not None else SENTENCES.get(error_type)
-    return said or SENTENCES[REPORTED]
+def step_said(error_type: str, error_hash: str | None, errors: Errors) -> tuple[str, str]:
+    """The type and the message of a failed attempt, a client's in its own words."""
+    if error_hash is None:
+        return error_type, SENTENCES.get(error_type) or SENTENCES[REPORTED]
+    payload = errors.get(error_hash)
+    if error_type == REPORTED and payload is not None:
+        error_type = type_of(msgspec.json.decode(payload.value)) or error_type
+    return error_type, _said(error_hash, errors) or SENTENCES[REPORTED]
 
 
 def run_said(

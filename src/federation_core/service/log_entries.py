@@ -83,8 +83,8 @@ def _message(data: Any, errors: Errors) -> str:
     if isinstance(data, e.RunEnded):
         return _ended(data, errors)
     if isinstance(data, e.StepFailed):
-        said = step_said(data.error_type, data.error_hash, errors)
-        return f"Step {data.step_id} failed: {data.error_type}: {said}"
+        kind, said = step_said(data.error_type, data.error_hash, errors)
+        return f"Step {data.step_id} failed: {kind}: {said}"
     return _MESSAGES[type(data)](data)
 
 

@@ -1,11 +1,9 @@
 """Steps that a client executes itself, and reports."""
 
-from typing import Any
-
 from ..engine.asking import ask
 from ..errors import Conflict
 from ..spine.commands import CompleteStep, FailStep, ProposeStep, RecordRefusal
-from ..spine.failures import REPORTED, as_error_type
+from ..spine.failures import REPORTED
 from ..spine.steps import Failed
 from .call import Call
 from .parts import Parts, Visit, anew
@@ -74,9 +72,8 @@ def _report(visit: Visit, request: RecordStepRequest) -> CompleteStep | FailStep
     if request.status == "completed":
         return CompleteStep(step_id=request.step_id, output_hash=visit.keep(request.output))
     error = request.error
-    told: dict[str, Any] = error if isinstance(error, dict) else {}
     return FailStep(
         step_id=request.step_id,
-        error_type=as_error_type(told.get("type") or told.get("code"), REPORTED),
+        error_type=REPORTED,
         error_hash=visit.keep(error) if error is not None else None,
     )

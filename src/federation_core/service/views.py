@@ -211,8 +211,8 @@ def run_view(
 def step_view(doc: StepDoc, errors: Errors) -> Step:
     error = None
     if doc.error_type is not None:
-        said = step_said(doc.error_type, doc.error_hash, errors)
-        error = {"type": doc.error_type, "message": said}
+        kind, said = step_said(doc.error_type, doc.error_hash, errors)
+        error = {"type": kind, "message": said}
     return Step(
         step_id=doc.step_id,
         step_type=doc.step_type,

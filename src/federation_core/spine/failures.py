@@ -2,8 +2,8 @@
 
 What an exception, a service or a client says may quote any value. So the event of a failure has a
 type, which is a name, and the hash of what was said, which is a payload and can be erased:
-`{"message", "type"}` where the server executed the step, else what the client reported, as it is.
-Without a hash nothing was said, and the type has a sentence of ours.
+`{"message", "type"}` of what the server saw, else what the client reported, as it is, whose type is
+always `REPORTED`. Without a hash nothing was said, and the type has a sentence of ours.
 """
 
 import re
@@ -15,10 +15,10 @@ __all__ = [
     "RUN_ENDED",
     "RUN_REPORTED",
     "SENTENCES",
-    "as_error_type",
     "error_value",
     "is_error_type",
     "message_of",
+    "type_of",
 ]
 
 LOST = "Lost"
@@ -35,19 +35,15 @@ SENTENCES = {
 RUN_REPORTED = "reported"
 """The `error_code` of a run that failed because its client said so."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _MAX_MESSAGE = 2_000
+_MAX_TYPE = 100
 
 
 def is_error_type(text: str) -> bool:
-    """Whether it is a name (1 to 100 letters, digits, `_.:-`, the first no digit): the name of an
-    exception's class, or a code. What is none might be a sentence, and quote a value."""
+    """Whether it is a name (1 to 100 letters, digits, `_` and `.`, the first no digit), as classes
+    of exceptions and our codes have one. What is none might be a sentence, and quote a value."""
     return _NAME.fullmatch(text) is not None
-
-
-def as_error_type(text: Any, otherwise: str) -> str:
-    """`text` where it is a name."""
-    return text if isinstance(text, str) and is_error_type(text) else otherwise
 
 
 def error_value(kind: str, message: str) -> dict[str, str]:
@@ -55,6 +51,14 @@ def error_value(kind: str, message: str) -> dict[str, str]:
     text = message.encode("utf-8", "replace").decode()
     cut = text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 1]}…"
     return {"message": cut, "type": kind}
+
+
+def type_of(value: Any) -> str | None:
+    """What a client calls its failure; None where it does not."""
+    if isinstance(value, dict):
+        value = value.get("type") or value.get("code")
+        return value[:_MAX_TYPE] if isinstance(value, str) and value else None
+    return None
 
 
 def message_of(value: Any) -> str | None:
