@@ -1323,7 +1323,7 @@ class Life:
         if code == "FC-RUN-001":
             return name == "input_hash" and "sensitive" in self._born
         if code == "FC-RUN-003":
-            return name in ("output_hash", "error_hash")
+            return name == "output_hash" or (name == "error_hash" and "error_code" in data)
         if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
             if data["action"] == "run.complete":
                 return True
