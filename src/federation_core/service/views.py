@@ -59,8 +59,7 @@ Decision = DecisionDoc
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is `{"type", "message"}`; the message is the value of the hash `error_hash`, as long
-    as that is there."""
+    """`error` is `{"type", "message"}`, the message as long as it was not erased."""
 
     step_id: str
     step_type: str
@@ -76,7 +75,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     receipt_hash: str | None
     decision: Decision | None
     error: dict[str, Any] | None
-    error_hash: str | None
     child_run_id: str | None
     """The run that executes the step, where it is one that a run of its own executes."""
     carried_from: str | None
@@ -228,7 +226,6 @@ def step_view(doc: StepDoc, errors: Errors) -> Step:
         receipt_hash=doc.receipt_hash,
         decision=doc.decision,
         error=error,
-        error_hash=doc.error_hash,
         child_run_id=doc.child_run_id,
         carried_from=doc.carried_from,
     )

@@ -179,7 +179,6 @@ _STEP: Final[Json] = {
     "receipt_hash": None,
     "decision": _DECISION,
     "error": None,
-    "error_hash": None,
     "child_run_id": None,
     "carried_from": None,
 }
