@@ -120,7 +120,9 @@ class World:
             )
             self.slots.append(Slot(name, own, network))
 
-    def _engine(self, stack: ExitStack, ports: list[int]) -> tuple[dict[str, str], tuple[str, ...]]:
+    def _engine(
+        self, stack: ExitStack, ports: list[int]
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
         environ = dict(_SHARED if self.postgres else {})
         if not self.place.restate:
             return environ, ()
