@@ -50,7 +50,7 @@ from federation_core.spine.definition import (
     Workflow,
 )
 from federation_core.spine.envelope import Event, decode
-from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
+from federation_core.spine.events import RUN_EVENTS, RunStatus
 from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
@@ -74,6 +74,7 @@ __all__ = [
     "OUTPUT",
     "PAIR",
     "ROLES",
+    "SAID",
     "START",
     "STARTER",
     "STRANGER",
@@ -99,6 +100,8 @@ START = 1_795_435_200_000_000
 """2026-11-23T12:00:00Z in microseconds."""
 
 INPUT, OTHER_INPUT, OUTPUT = "a" * 64, "b" * 64, "c" * 64
+SAID = "d" * 64
+"""The payload of a failure."""
 
 STARTER = Actor("starter", kind="person", roles=("fin",), via="gateway")
 APPROVER_1 = Actor("approver_1", kind="person", roles=("fin",))
@@ -282,8 +285,10 @@ class Life:
         return self.do(RequestGate(step_id=step_id, gate_name="ask", **facts), OFFICER)
 
     def fail(self, step_id: str, *, retriable: bool = False) -> Turn:
-        error = StepError(type="TimeoutError", message="no answer")
-        return self.do(FailStep(step_id=step_id, error=error, retriable=retriable))
+        command = FailStep(
+            step_id=step_id, error_type="TimeoutError", error_hash=SAID, retriable=retriable
+        )
+        return self.do(command)
 
     def recover(self, step_id: str) -> Turn:
         return self.do(RecoverStep(step_id=step_id))

@@ -44,7 +44,7 @@ from federation_core.spine.commands import (
 )
 from federation_core.spine.decision import Decision, Flag, PolicyMode
 from federation_core.spine.definition import Workflow
-from federation_core.spine.events import RunStatus, StepError
+from federation_core.spine.events import RunStatus
 from federation_core.spine.run import Run
 
 __all__ = ["DAY", "OTHER_PEOPLE", "OTHER_QUORUM", "OTHER_RULE", "Move", "World", "moves"]
@@ -139,8 +139,7 @@ def _step_moves(world: World, step_id: str) -> Iterator[Move]:
     yield propose(EMPTY_FLAG, INPUT)
     yield Move(CompleteStep(step_id=step_id, output_hash=OUTPUT))
     for retriable in (True, False):
-        error = StepError(type="X", message="m")
-        yield Move(FailStep(step_id=step_id, error=error, retriable=retriable))
+        yield Move(FailStep(step_id=step_id, error_type="X", retriable=retriable))
     yield Move(SkipStep(step_id=step_id))
     yield Move(RecoverStep(step_id=step_id))
     yield Move(RetryStep(step_id=step_id))

@@ -231,3 +231,28 @@ def test_erasing_needs_admin(fedcore: Fedcore, own_client: Client, own: LiveServ
     result = fedcore("data", "erase", "--run", run_id, *REASON, "--yes", "--token", token)
     assert (result.status, "admin" in result.err) == (1, True)
     assert own_client.get_run(run_id)["run"]["input_payload"] == {"amount": 5}
+
+
+FIND = """\
+workflow: find
+version: 1.0.0
+steps:
+  - {id: look, type: OBSERVE, run: expression, value: "${input.table[input.name]}"}
+"""
+
+
+def test_what_a_failed_run_said_is_shown_until_it_is_erased(
+    fedcore: Fedcore, own_client: Client
+) -> None:
+    own_client.register_workflow(FIND)
+    given = {"table": {}, "name": "plum-tree"}
+    run_id = own_client.create_run("find", given, wait=10)["run"]["run_id"]
+    before = fedcore.ok("runs", "show", run_id, "--logs")
+    assert "Error     step look failed: ExpressionError" in before
+    assert before.count("there is no key 'plum-tree'") == 3  # the run, its step, its end
+    assert "plum-tree" in fedcore("runs", "watch", run_id).out
+    fedcore.ok("data", "erase", "--run", run_id, *REASON, "--yes")
+    after = fedcore.ok("runs", "show", run_id, "--logs")
+    assert "plum-tree" not in after
+    assert after.count("what it said was") == 3  # the table breaks lines
+    assert "what it said was erased" in fedcore("runs", "watch", run_id).out

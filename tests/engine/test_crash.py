@@ -237,7 +237,7 @@ async def test_what_was_under_way_in_a_failing_run_is_lost(tmp_path: Path, stage
     assert answer.run.status == "failed"
     assert states(answer) == {"slow": "failed", "quick": "completed", "bad": "denied"}
     lost = [e for e in answer.logs if e.event_type == "FC-STEP-003"]
-    assert [e.details["error"]["type"] for e in lost] == ["Lost"]
+    assert [e.details["error_type"] for e in lost] == ["Lost"]
     assert stage.names == ["quick"]
 
 

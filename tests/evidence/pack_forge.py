@@ -708,9 +708,9 @@ class Script:
         told = {"output_hash": output_hash, "duration_ms": 1000}
         self._finish("FC-STEP-002", step_id, "completed", told, output_hash)
 
-    def failed(self, step_id: str) -> None:
+    def failed(self, step_id: str, **facts: Any) -> None:
         """An FC-STEP-003 with its receipt."""
-        told = {"error": {"type": "X", "message": "no"}, "duration_ms": 1000}
+        told = {"error_type": "X", "duration_ms": 1000} | facts
         self._finish("FC-STEP-003", step_id, "failed", told, None)
 
     def retry(self, step_id: str) -> None:

@@ -523,7 +523,7 @@ def test_of_a_step_that_fails_for_ever_the_first_attempts_are_listed() -> None:
     failed = e.StepFailed(
         step_id="s",
         attempt=1,
-        error=e.StepError(type="E", message="m"),
+        error_type="E",
         duration_ms=1,
         receipt={},
         receipt_hash="",

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from ..ledger import Payload
+from ..ledger.evidence_queries import payload_of
+from ..ledger.said import run_said
+from ..spine import events as e
 from .markdown import counted, quoted, section, table
 from .report_definition import Definitions
 from .report_facts import ReportFacts
@@ -67,7 +71,21 @@ def _lines(c: Connection, facts: ReportFacts) -> Iterator[str]:
 
 def _story(c: Connection, scan: RunScan, facts: ReportFacts, definitions: Definitions) -> RunStory:
     told = told_events(c, scan.stream, len(scan.positions))
-    return tell(told, facts.payloads.absent, definitions.steps(scan.definition_hash))
+    story = tell(told, facts.payloads.absent, definitions.steps(scan.definition_hash))
+    if story.end is not None and isinstance(story.end.data, e.RunEnded):
+        story.why = _why(c, scan, facts, story.end.data)
+    return story
+
+
+def _why(c: Connection, scan: RunScan, facts: ReportFacts, end: e.RunEnded) -> str | None:
+    """What was said of the failure is a payload, and told where this pack has payloads."""
+    if not facts.shown or end.error_hash is None:
+        return end.reason
+    found = payload_of(c, scan.stream, end.error_hash)
+    if found is not None and facts.sensitive:
+        found = Payload(found.hash, found.value)
+    errors = {} if found is None else {found.hash: found}
+    return run_said(end.reason, end.error_code, end.error_hash, errors)
 
 
 def _register(whole: Whole, count: int) -> Iterator[str]:

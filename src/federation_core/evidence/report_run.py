@@ -87,7 +87,7 @@ def _outcome(story: RunStory) -> str:
     data = story.end.data
     who = f" by {by(story.end.actor, story.end.via)}" if data.new_status == "cancelled" else ""
     why = f" ({quoted(data.error_code)})" if data.error_code else ""
-    reason = f": {quoted(data.reason, 400)}" if data.reason else ""
+    reason = f": {quoted(story.why, 400)}" if story.why else ""
     return f"**{data.new_status}**{who}{why}{reason}"
 
 

@@ -135,10 +135,12 @@ class PolicyUse(msgspec.Struct):
 class RunStory(msgspec.Struct):
     """`count` of steps by status; what was left out of the lists is only counted. `unreached` are
     the steps of the definition that no event is about, and their types. `places` says of the
-    payloads that somebody asked about where they are named."""
+    payloads that somebody asked about where they are named, `why` why the run ended as it did, as
+    far as that is to be shown."""
 
     born: Told | None = None
     end: Told | None = None
+    why: str | None = None
     tenant: str = ""
     status: str = "pending"
     events: int = 0

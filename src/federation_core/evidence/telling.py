@@ -167,7 +167,7 @@ def _fanned_out(story: RunStory, event: Told, data: e.StepFannedOut) -> None:
 def _failed(story: RunStory, event: Told, data: e.StepFailed) -> None:
     step = _step(story, data.step_id)
     step.status, step.ended, step.took_ms = "failed", event.at, data.duration_ms
-    step.attempts, step.error = data.attempt, data.error.type
+    step.attempts, step.error = data.attempt, data.error_type
 
 
 def _in_doubt(story: RunStory, _event: Told, data: e.StepInDoubt) -> None:

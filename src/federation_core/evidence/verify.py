@@ -767,8 +767,9 @@ def _is_tightened(value: Any) -> bool:
     )
 
 
-def _is_error(value: Any) -> bool:
-    return type(value) is dict and value.keys() == {"type", "message"} and _names([*value.values()])
+def _is_error_type(value: Any) -> bool:
+    """A name, never a sentence, which could quote a value."""
+    return type(value) is str and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value) is not None
 
 
 _STATUS = frozenset({"pending", "running", "paused", "completed", "failed", "cancelled"})
@@ -870,7 +871,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "child_run_id?": str,
     },
     "FC-STEP-002": _ENDING | {"output_hash": _is_hash},
-    "FC-STEP-003": _ENDING | {"error": _is_error, "error_hash?": _is_hash},
+    "FC-STEP-003": _ENDING | {"error_type": _is_error_type, "error_hash?": _is_hash},
     "FC-STEP-004": {"step_id": str, "attempt": int, "not_before": _is_instant},
     "FC-STEP-005": {"step_id": str, "attempt": int},
     "FC-STEP-006": {"step_id": str, "reason": str},
@@ -1322,7 +1323,7 @@ class Life:
         if code == "FC-RUN-001":
             return name == "input_hash" and "sensitive" in self._born
         if code == "FC-RUN-003":
-            return name == "output_hash"
+            return name == "output_hash" or (name == "error_hash" and "error_code" in data)
         if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
             if data["action"] == "run.complete":
                 return True

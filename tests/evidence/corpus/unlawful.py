@@ -1952,10 +1952,35 @@ def a_secret_output_of_which_nobody_decided() -> Script:
 
 
 @_story
-def an_error_is_no_secret_output() -> Script:
+def what_the_engine_says_of_a_run_may_be_secret() -> Script:
     run = _of_secrets()
     run.failed("a")
     run.end("failed", error_code="x", error_hash="b" * 64)
+    return run
+
+
+@_story
+def what_a_client_says_of_a_run_is_no_secret() -> Script:
+    run = _of_secrets()
+    run.done("a")
+    run.decide("run.cancel")
+    run.end("cancelled", error_hash="b" * 64)
+    return run
+
+
+@_story
+def what_a_secret_step_said_is_secret() -> Script:
+    run = _of_secrets()
+    run.failed("a", error_hash="b" * 64)
+    run.end("failed", error_code="step_failed", error_hash="b" * 64)
+    return run
+
+
+@_story
+def an_error_of_which_the_type_is_a_sentence() -> Script:
+    run = _of_secrets()
+    run.failed("a", error_type="no luck")
+    run.end("failed", error_code="step_failed")
     return run
 
 
