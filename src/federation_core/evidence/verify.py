@@ -1526,7 +1526,7 @@ class Life:
         """Right after its birth, and once, a run is put to policy, by who started it and with its
         input."""
         if self._is_admitted:
-            if data.get("action") == "run.create":
+            if code == "FC-POLICY-001" and data["action"] == "run.create":
                 raise _illegal("the birth of the run was decided about already")
             return
         asked = (code, data.get("action"), data.get("step_id"), data.get("gate_id"))
