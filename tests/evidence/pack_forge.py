@@ -813,10 +813,17 @@ class Script:
         """An FC-GATE-001. `facts`: step_id, required_approvers, quorum (left out where it is 1),
         expires_at, action, subject_hash, covers, actor, …"""
         who = {name: facts.pop(name) for name in ("actor", "via", "seconds") if name in facts}
-        told = {"gate_id": gate_id, "gate_type": "human_approval", "gate_name": gate_id} | facts
+        name = self._planned(facts.get("step_id")).get("name", gate_id)
+        told = {"gate_id": gate_id, "gate_type": "human_approval", "gate_name": name} | facts
         self.emit("FC-GATE-001", told, **who)
         more = {"at": self.last["at"], "approvals": 0, "people": [], "given": None}
         self.gates[gate_id] = told | more
+
+    def _planned(self, step_id: str | None) -> Json:
+        """The gate of a step, as the definition has it."""
+        steps = self.definition["steps"] if self.definition else []
+        gates = [s.get("gate") for s in steps if s["id"] == step_id and s["type"] == "GATE"]
+        return gates[0] if gates and isinstance(gates[0], dict) else {}
 
     def ask_people(self, step_id: str, gate_id: str = "g1", flag: Json = FLAG) -> None:
         """The gate that a flag of a step asks for, and the pause."""

@@ -1727,15 +1727,17 @@ class Life:
 
     def _tighten(self, event: Json, data: Json) -> None:
         """Of two answers the more restrictive one decides."""
-        other = data.get("tightened")
+        own, other = data["policy_hash"], data.get("tightened")
+        asked = (own,) if other is None else (own, other["policy_hash"])
+        if ZERO_HASH in asked and (data["decision"] != "deny" or other is not None):
+            raise _illegal("where no bundle is asked, the answer is no")
         if self._born["policy_mode"] == "strict" and data["decision"] != "deny":
-            asked = (data["policy_hash"], *([other["policy_hash"]] if other else []))
             self.untightened.setdefault(asked, event["seq"])
         if other is None:
             return
         self.policies[other["policy_hash"]] = None
-        own = "flag" if "flags" in data and data["decision"] == "allow" else data["decision"]
-        if _SEVERITY[own] < _SEVERITY[other["decision"]]:
+        told = "flag" if "flags" in data and data["decision"] == "allow" else data["decision"]
+        if _SEVERITY[told] < _SEVERITY[other["decision"]]:
             raise _illegal("the other bundle was more restrictive, and decides")
 
     def _is_fatal(self, action: str) -> bool:
@@ -1934,7 +1936,8 @@ class Life:
         spec = self._spec_of(step.step_id)
         if step.state == "running" and spec is not None and spec.gate is not None:
             raise Refusal("MISSING_APPROVAL", "its gate was never requested")
-        if spec is not None and step.step_type == "GATE":
+        open_still = step.gate is not None and not step.gate.is_passed
+        if spec is not None and step.step_type == "GATE" and not open_still:
             self._check_said(step, spec, data["output_hash"])
         self._finish(event, data, step, "completed", data["output_hash"])
 

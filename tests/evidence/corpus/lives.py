@@ -17,7 +17,7 @@ WORKFLOW: Json = {
             "id": "b",
             "type": "GATE",
             "needs": ["a"],
-            "gate": {"approvers": ["role:fin"], "quorum": 1, "expires_s": 60},
+            "gate": {"name": "Go?", "approvers": ["role:fin"], "quorum": 1, "expires_s": 60},
         },
         {"id": "c", "type": "ACT", "needs": ["a", "b"], "when": "input.x", "sensitive": True},
     ],

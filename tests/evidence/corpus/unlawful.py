@@ -164,7 +164,7 @@ def definitions() -> Iterator[LifeCase]:
         "idempotent": False,
         "sensitive": False,
         "retry": {"max_attempts": 1},
-        "gate": {"approvers": ["x"], "quorum": 1, "expires_s": 60},
+        "gate": {"name": "Go?", "approvers": ["x"], "quorum": 1, "expires_s": 60},
     }
     others: tuple[Any, ...] = (None, True, 0, 1, -1, "", "x", [], {}, [1], "DECIDE", "OBSERVE")
     for name in full:
@@ -1148,7 +1148,7 @@ def a_gate_stands_twice() -> Script:
 
 @_story
 def a_gate_step_without_a_gate() -> Script:
-    steps = [{"id": "a", "type": "GATE"}, {"id": "b", "type": "ACT", "gate": {}}]
+    steps = [{"id": "a", "type": "GATE"}, {"id": "b", "type": "ACT", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("a")
     run.begin("a")
@@ -1158,7 +1158,7 @@ def a_gate_step_without_a_gate() -> Script:
 
 @_story
 def a_gate_at_a_step_that_is_none() -> Script:
-    steps = [{"id": "b", "type": "ACT", "gate": {}}]
+    steps = [{"id": "b", "type": "ACT", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("b")
     run.begin("b")
@@ -1170,7 +1170,7 @@ def a_gate_at_a_step_that_is_none() -> Script:
 
 @_story
 def a_gate_of_defaults() -> Script:
-    steps = [{"id": "a", "type": "GATE", "gate": {}}]
+    steps = [{"id": "a", "type": "GATE", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("a")
     run.begin("a")
