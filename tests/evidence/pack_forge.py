@@ -361,7 +361,8 @@ class Forge:
 
     def run(self, run_id: str = "r1", *, definition: Json | None = None, **facts: Any) -> "Script":
         """A run that was born and allowed: managed where there is a definition, else a client's.
-        `facts` go into its FC-RUN-001."""
+        `facts` go into its FC-RUN-001, but for `via`, and `birth`: how its birth was decided
+        about (None: not at all), as `Script.decide` takes it."""
         return Script(self, run_id, definition, facts)
 
     # tampering
@@ -612,8 +613,11 @@ class Script:
             "metadata_hash": forge.keep({}),
             "correlation_id": f"t:acme|c:{run_id}",
         }
-        self.emit("FC-RUN-001", born | facts, actor="starter")
-        self.decide("run.create", subject=self.input_hash, actor="starter")
+        who: Json = {"actor": "starter", "via": facts.pop("via", None)}
+        birth = facts.pop("birth", {"effect": "allow"})
+        self.emit("FC-RUN-001", born | facts, **who)
+        if birth is not None:
+            self.decide("run.create", **{"subject": self.input_hash, **who, **birth})
 
     def emit(self, code: str, data: Mapping[str, Any], **who: Any) -> str:
         """Any event at all; members that are None are left out. `who`: actor, via, seconds; where
@@ -625,7 +629,7 @@ class Script:
 
     def _author(self, code: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
         managed = self.definition is not None
-        action, ends = data.get("action", ""), data.get("error_code", "") in BY_ENGINE
+        action, ends = data.get("action") or "", data.get("error_code") in BY_ENGINE
         asks = action.startswith("step.") or action in ("run.start", "run.complete")
         if managed and (asks or ends or (code.startswith("FC-STEP") and code != "FC-STEP-008")):
             return ("starter", "engine")
@@ -682,13 +686,37 @@ class Script:
         return self
 
     def end(self, status: str, **facts: Any) -> None:
-        """An FC-RUN-003 with its workflow receipt."""
+        """An FC-RUN-003 with its workflow receipt; why it failed follows from the events before,
+        unless `error_code` says it."""
+        if status == "failed" and "error_code" not in facts:
+            facts["error_code"] = self._cause()
         who = {name: facts.pop(name) for name in ("actor", "via", "seconds") if name in facts}
         told = {"previous_status": self.status, "new_status": status} | facts
         events = [*self.forge.stream(self.stream), {"type": "FC-RUN-003", "data": told}]
         told["workflow_receipt_hash"] = digest(canonical(workflow_receipt(events)))
         self.emit("FC-RUN-003", told, **who)
         self.status = status
+
+    def _cause(self) -> str | None:
+        doom = None
+        for event in self.forge.stream(self.stream):
+            code, data = event["type"], event["data"]
+            if code == "FC-POLICY-001" and (data["action"], data["decision"]) == (
+                "run.fail",
+                "allow",
+            ):
+                return "reported"
+            if code == "FC-STEP-004" and doom == "step_failed":
+                doom = None
+            about = str(data.get("action", "")).startswith(("step.", "run.create"))
+            if code == "FC-POLICY-001" and data["decision"] == "deny" and about:
+                doom = doom or "policy_denied"
+            elif code == "FC-STEP-003" and self.definition is not None:
+                doom = doom or "step_failed"
+            elif code.startswith("FC-GATE") and code != "FC-GATE-001":
+                status = data.get("gate_status", "expired" if code == "FC-GATE-004" else "")
+                doom = doom or (f"gate_{status}" if status in ("rejected", "expired") else None)
+        return doom
 
     def complete(self) -> "Script":
         """Allowed, and completed."""

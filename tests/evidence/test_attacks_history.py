@@ -127,8 +127,8 @@ def test_a_checkpoint_that_was_seen_and_is_none_of_this_log() -> None:
     refused(f.ours.packs["second"], "ORIGIN", "--seen", seen=seen(small(), "main"))
     text = seen(f.past).decode().partition("\n\n")[0] + "\n"
     stranger = sign_note(text, Key(f.past.log, b"\3" * 32))
-    refused(f.ours.packs["second"], "UNKNOWN_KEY", seen=stranger)
-    refused(f.ours.packs["second"], "NOTE_MALFORMED", seen=b"seen it")
+    refused(f.ours.packs["second"], "UNKNOWN_KEY", "--seen", seen=stranger)
+    refused(f.ours.packs["second"], "NOTE_MALFORMED", "--seen", seen=b"seen it")
 
 
 # one pack, and a checkpoint that is not its own
