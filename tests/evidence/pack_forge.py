@@ -708,7 +708,8 @@ class Script:
                 return "reported"
             if code == "FC-STEP-004" and doom == "step_failed":
                 doom = None
-            about = str(data.get("action", "")).startswith(("step.", "run.create"))
+            of_engine = ("run.start", "run.complete") if self.definition is not None else ()
+            about = str(data.get("action", "")).startswith(("step.", "run.create", *of_engine))
             if code == "FC-POLICY-001" and data["decision"] == "deny" and about:
                 doom = doom or "policy_denied"
             elif code == "FC-STEP-003" and self.definition is not None:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
+from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Case, Json, put, variants
 from tests.evidence.corpus.lives import LAWFUL, WORKFLOW
+from tests.evidence.corpus.texts import texts
 from tests.evidence.corpus.unlawful import STORIES
 from tests.evidence.pack_forge import (
     BUNDLE_HASH,
@@ -214,7 +216,7 @@ def _behind_the_end() -> bytes:
 
 def told_lives() -> Iterator[Case]:
     """The last stage: lives that are unlawful and well forged."""
-    for name, tell in STORIES.items():
+    for name, tell in (STORIES | untrue.STORIES).items():
         forge = tell().forge
         yield Case(f"story {name}", forge.pack(), forge.trust())
 
@@ -1163,5 +1165,6 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
         lacking,
         told_lives,
         names,
+        texts,
     )
 }
