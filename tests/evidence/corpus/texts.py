@@ -65,14 +65,15 @@ def _modes() -> Iterator[Case]:
     other, more = _bundled({"bundle.yaml": _LOOSE, "y.cedar": b"permit (p, a, r);\n"})
     elsewhere, odd = _bundled({"x.yaml": _LOOSE, "notbundle.yaml": _LOOSE})
     by: Json = {"decision": "allow", "policy_id": "x"}
-    for name, facts in {
+    asked: dict[str, Json] = {
         "a strict one": {"policy_hash": loose, "tightened": by | {"policy_hash": BUNDLE_HASH}},
         "a strict one that decides": {"tightened": by | {"policy_hash": loose}},
         "another loose one": {"policy_hash": loose, "tightened": by | {"policy_hash": other}},
         "one that says so elsewhere": {"policy_hash": elsewhere},
         "nothing, and flags": {"policy_hash": loose, "effect": "flag", "flags": [_FLAG]},
         "nothing, and denies": {"policy_hash": loose, "effect": "deny"},
-    }.items():
+    }
+    for name, facts in asked.items():
         told: Json = {"effect": "allow"} | facts
         run = Forge().run("r1").start()
         run.ask("a", told.pop("effect"), **told)

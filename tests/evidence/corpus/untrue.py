@@ -3,6 +3,7 @@ tell, beside the lawful ones that are nearest to them."""
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tests.evidence.corpus.lives import DOUBTFUL, PLAIN, expiry
@@ -24,17 +25,18 @@ STRANGERS: dict[str, Json] = {
 }
 
 
-def _told(name: str, tell: Story) -> None:
+def _told(name: str, tell: Callable[..., Script], *given: Any, **facts: Any) -> None:
     assert name not in STORIES, name
-    STORIES[name] = tell
+    STORIES[name] = partial(tell, *given, **facts)
 
 
 def _run(*steps: Json, **facts: Any) -> Script:
     return Forge().run("r1", definition=PLAIN | {"steps": list(steps)}, **facts)
 
 
-def _by(run: Script, seq: int, who: Json) -> Script:
+def _by(tell: Story, seq: int, who: Json) -> Script:
     """One event is by somebody else."""
+    run = tell()
 
     def edit(events: list[Json]) -> list[Json]:
         events[seq] |= who
@@ -113,7 +115,10 @@ for _seq in range(14):
     for _name, _who in STRANGERS.items():
         _told(
             f"event {_seq} of a managed run is by {_name}",
-            lambda seq=_seq, who=_who: _by(_engine_life(), seq, who),
+            _by,
+            _engine_life,
+            _seq,
+            _who,
         )
 
 
@@ -137,7 +142,10 @@ for _seq in range(17):
     for _name in ("a stranger", "nobody"):
         _told(
             f"event {_seq} of a client's run is by {_name}",
-            lambda seq=_seq, who=STRANGERS[_name]: _by(_client_life(), seq, who),
+            _by,
+            _client_life,
+            _seq,
+            STRANGERS[_name],
         )
 
 
@@ -195,7 +203,9 @@ for _who, _end in (
 ):
     _told(
         f"cut off by {_who['actor']} {_who.get('via', '')} and ended by {_end['actor']}",
-        lambda by=_who, end=_end: _cut_off(by=by, end=end),
+        _cut_off,
+        by=_who,
+        end=_end,
     )
 _told(
     "cut off after an attempt that was refused",
@@ -331,38 +341,47 @@ def _by_client_of_managed() -> Script:
     return run
 
 
+def _ended(tell: Story, code: str | None, **who: Any) -> Script:
+    run = tell()
+    run.end("failed", error_code=code, **who)
+    return run
+
+
 for _tell in (_nothing, _step_failed, _denied, _at_gate, _rejected, _expired, _late, _of_client):
     for _code in (*_CODES, None):
         _told(
             f"failed with {_code}: {_tell.__name__.strip('_')}",
-            lambda tell=_tell, code=_code: _ended(tell(), code),
+            _ended,
+            _tell,
+            _code,
         )
 for _tell in (_client_denied, _by_client_of_managed):
     for _code in ("policy_denied", "reported", "too_large", "run_timeout", None):
         _told(
             f"failed with {_code}: {_tell.__name__.strip('_')}",
-            lambda tell=_tell, code=_code: _ended(tell(), code),
+            _ended,
+            _tell,
+            _code,
         )
 
 
-def _ended(run: Script, code: str | None, **who: Any) -> Script:
-    run.end("failed", error_code=code, **who)
-    return run
-
-
 for _name, _who in STRANGERS.items():
-    _told(
-        f"denied, and ended by {_name}", lambda who=_who: _ended(_denied(), "policy_denied", **who)
-    )
-    _told(f"given up by {_name}", lambda who=_who: _ended(_nothing(), "too_large", **who))
-    _told(f"late, and ended by {_name}", lambda who=_who: _ended(_late(), "run_timeout", **who))
+    _told(f"denied, and ended by {_name}", _ended, _denied, "policy_denied", **_who)
+    _told(f"given up by {_name}", _ended, _nothing, "too_large", **_who)
+    _told(f"late, and ended by {_name}", _ended, _late, "run_timeout", **_who)
     _told(
         f"rejected, and ended by {_name}",
-        lambda who=_who: _ended(_rejected(), "gate_rejected", **who),
+        _ended,
+        _rejected,
+        "gate_rejected",
+        **_who,
     )
     _told(
         f"a client's is denied, and ended by {_name}",
-        lambda who=_who: _ended(_client_denied(), "policy_denied", **who),
+        _ended,
+        _client_denied,
+        "policy_denied",
+        **_who,
     )
 
 
@@ -417,27 +436,34 @@ def _in(run: Script, ms: int) -> str:
 
 
 for _ms in (999, 1000, 1001, 60_000):
-    _told(f"tried again after {_ms} ms", lambda ms=_ms: _retried(ms))
-    _told(f"tried again at once, not before {_ms} ms", lambda ms=_ms: _retried(ms, at_once=True))
+    _told(f"tried again after {_ms} ms", _retried, _ms)
+    _told(f"tried again at once, not before {_ms} ms", _retried, _ms, at_once=True)
 for _ms in (499, 500):
-    _told(f"tried again after {_ms} ms of 500", lambda ms=_ms: _retried(ms, backoff_ms=500))
+    _told(f"tried again after {_ms} ms of 500", _retried, _ms, backoff_ms=500)
     _told(
         f"tried again after {_ms} ms of at most 500",
-        lambda ms=_ms: _retried(ms, max_backoff_ms=500),
+        _retried,
+        _ms,
+        max_backoff_ms=500,
     )
 for _attempt, _least in ((2, 600), (3, 1_800), (4, 2_000), (5, 2_000)):
     for _ms in (_least - 1, _least):
         _told(
             f"tried again after {_ms} ms and {_attempt} attempts",
-            lambda ms=_ms, attempt=_attempt: _retried(
-                ms, attempt=attempt, backoff_ms=200, factor_pct=300, max_backoff_ms=2_000
-            ),
+            _retried,
+            _ms,
+            attempt=_attempt,
+            backoff_ms=200,
+            factor_pct=300,
+            max_backoff_ms=2_000,
         )
 for _attempt, _least in ((2, 2_000), (3, 4_000)):
     for _ms in (_least - 1, _least):
         _told(
             f"tried again after {_ms} ms and {_attempt} attempts by default",
-            lambda ms=_ms, attempt=_attempt: _retried(ms, attempt=attempt),
+            _retried,
+            _ms,
+            attempt=_attempt,
         )
 
 
@@ -486,7 +512,7 @@ def _lasting(ms: int | None, code: str) -> Script:
 
 for _code in ("FC-STEP-002", "FC-STEP-003"):
     for _ms in (-1, 0, 1_000, 1_001, 1_002):
-        _told(f"{_code} after {_ms} ms", lambda ms=_ms, code=_code: _lasting(ms, code))
+        _told(f"{_code} after {_ms} ms", _lasting, _ms, _code)
 
 
 # what policy is said to have been
@@ -549,7 +575,7 @@ for _name, _asked in {
     "another schema": {"input_schema_hash": OTHER},
     "no schema": {"input_schema_hash": None},
 }.items():
-    _told(f"a gate that asks {_name}", lambda asked=_asked: _gate_of_step(asked))
+    _told(f"a gate that asks {_name}", _gate_of_step, _asked)
 _told(
     "a gate that asks by no schema, and there is none",
     lambda: _gate_of_step({"input_schema_hash": None}, input_schema=None),
@@ -557,7 +583,9 @@ _told(
 for _number, _schema in enumerate(({}, True, [], [{"a": [1, None, "é"]}, "x"], {"a": -1, "b": {}})):
     _told(
         f"a gate that asks by schema {_number}",
-        lambda schema=_schema: _gate_of_step({}, input_schema=schema),
+        _gate_of_step,
+        {},
+        input_schema=_schema,
     )
 
 
@@ -606,12 +634,15 @@ for _secret in (False, True):
         }.items():
             _told(
                 f"a gate's output is what is {_name}, {_secret=}, {bool(_value_given)=}",
-                lambda out=_out, secret=_secret, given=_value_given: _said(
-                    out, sensitive=secret, given=given
-                ),
+                _said,
+                _out,
+                sensitive=_secret,
+                given=_value_given,
             )
 for _people in (["ann", "ben", "carl"], ["carl", "ann", "ben"], _BOTH):
     _told(
         f"a gate of policy gives {' '.join(_people)}",
-        lambda people=_people: _said(_output(people), gate=False),
+        _said,
+        _output(_people),
+        gate=False,
     )
