@@ -102,6 +102,13 @@ class Visit:
         self.live.values.put(payload.hash, value, len(payload.value))
         return payload.hash
 
+    def drop(self, digest: str | None) -> None:
+        """Store what was kept last under this hash after all not: no event of the turn names it."""
+        for index in reversed(range(len(self.payloads))):
+            if self.payloads[index].hash == digest:
+                del self.payloads[index]
+                return
+
     async def handle(self, command: Command, refusal: RecordRefusal) -> None:
         """Put `command` to the run. Where the actor may not do it, `refusal` is written to the log
         with the reason before the error goes on to the caller."""

@@ -212,6 +212,8 @@ class Runs:
             await visit.handle(
                 command, RecordRefusal(action=action, code="", reason="", decision=decision)
             )
+            if not visit.run.is_ended:
+                visit.drop(command.error_hash)  # only the end of a run tells of an error
             answer = RunAnswer(await visit.run_view(), [], [], [])
             await visit.commit(200, answer)
         return answer
