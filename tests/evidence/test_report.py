@@ -329,7 +329,7 @@ async def test_a_step_that_ended_well_at_last_shows_what_failed_before(tmp_path:
             )
             await fc.steps.record(alice, run_id, step)
         report = (await built(fc, run_id)).report
-    assert "| 1 | `one` | `ACT` | failed, attempt 1: `Late` |" in report
+    assert "| 1 | `one` | `ACT` | failed, attempt 1: `Reported` |" in report
     assert "| 1 | `one` | `ACT` | completed, attempt 2 |" in report
     assert "| steps | 1: 1 completed |" in report
     assert "not reached" not in report  # a client's run has no definition
