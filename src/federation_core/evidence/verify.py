@@ -1121,13 +1121,17 @@ def _spec(step: Any) -> _Spec:
 
 def _asked(gate: Json) -> _Asked:
     schema = gate.get("input_schema")
+    try:
+        text = _as_written(schema).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        raise _illegal("a schema of the definition is nested too deep") from None
     return _Asked(
         name=gate["name"],
         description=gate.get("description", ""),
         approvers=gate.get("approvers", []),
         quorum=gate.get("quorum", 1),
         expires_s=gate.get("expires_s"),
-        schema=None if schema is None else _sha256(_as_written(schema).encode()),
+        schema=None if schema is None else _sha256(text),
     )
 
 
@@ -1306,9 +1310,8 @@ def _who(event: Json) -> _Who:
 
 def _took(begin: str, end: str) -> int:
     """Whole milliseconds."""
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)) // timedelta(
-        milliseconds=1
-    )
+    span = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+    return span // timedelta(milliseconds=1)
 
 
 def _milliseconds(instant: str) -> str:
@@ -1944,14 +1947,20 @@ class Life:
 
     def _check_said(self, step: _Step, spec: _Spec, output: str) -> None:
         """What comes of a GATE step is who approved, and what they gave with it."""
-        passed = [g for g in self._gates.values() if g.step_id == step.step_id and g.is_passed]
-        gates = passed if step.gate is None else [step.gate]
+        gates, given = [step.gate] if step.gate else self._passed_about(step), None
         people = [person for gate in gates for person in gate.approvals]
-        given = None if step.gate is None else step.gate.input
+        if step.gate is not None:
+            given = step.gate.input
         if given is not None or (spec.is_sensitive and not spec.asks_nobody):
-            self.said[output] = (people, given)
-        elif output != _value_hash({"approved": True, "approved_by": people, "input": None}):
+            fits = self.said.setdefault(output, (people, given)) == (people, given)
+        else:
+            said = {"approved": True, "approved_by": people, "input": None}
+            fits = output == _value_hash(said)
+        if not fits:
             raise Refusal("PAYLOAD_MISMATCH", "its output is not who approved")
+
+    def _passed_about(self, step: _Step) -> list[_Gate]:
+        return [g for g in self._gates.values() if g.step_id == step.step_id and g.is_passed]
 
     def _failed(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running", "waiting", "in_doubt")

@@ -40,6 +40,7 @@ _MANIFESTS: dict[str, bytes] = {
 def texts() -> Iterator[Case]:
     yield from _modes()
     yield from _schemas()
+    yield from _odd_schemas()
     yield from _salts()
     yield from _erasures()
     yield from _objects()
@@ -112,6 +113,28 @@ def _schemas() -> Iterator[Case]:
             run.begin("a")
             run.gate("g1", step_id="a", input_schema_hash=digest(hashed))
             yield Case(f"a schema with {number.decode()}: {name}", forge.pack(), forge.trust())
+
+
+def _odd_schemas() -> Iterator[Case]:
+    """What no server registers, and is refused without a word about this verifier."""
+    steps = [{"id": "a", "type": "GATE", "gate": {"name": "Go?", "input_schema": "HERE"}}]
+    for name, schema in (
+        ("no text", b'"\\ud800"'),
+        ("100 lists", b"[" * 100 + b"]" * 100),
+        ("600 objects", b'{"a":' * 600 + b"1" + b"}" * 600),
+        ("spaces", b"[ 1 ]"),
+    ):
+        data = canonical(PLAIN | {"steps": steps}).replace(b'"HERE"', schema)
+        forge = Forge()
+        run = forge.run("r1", definition=PLAIN | {"steps": steps})
+        forge.definitions = {digest(data): data}
+        forge.leaves[0]["data"]["definition_hash"] = digest(data)
+        run = _again(forge, run)
+        run.start()
+        run.ask("a", kind="GATE")
+        run.begin("a")
+        run.gate("g1", step_id="a", input_schema_hash=digest(schema))
+        yield Case(f"a schema of {name}", forge.pack(), forge.trust())
 
 
 def _again(forge: Forge, run: Script) -> Script:

@@ -639,6 +639,24 @@ for _secret in (False, True):
                 sensitive=_secret,
                 given=_value_given,
             )
+
+
+def _said_twice(*people: str) -> Script:
+    """Two gates are passed, and one value is told to be what came of both."""
+    gate = {"name": "Go?"}
+    run = _run(*({"id": i, "type": "GATE", "gate": gate} for i in "ab")).start()
+    given = run.forge.keep({"amount": 5})
+    for step_id, person in zip("ab", people, strict=True):
+        run.ask(step_id, kind="GATE")
+        run.begin(step_id)
+        run.gate(f"g{step_id}", step_id=step_id)
+        run.answer(f"g{step_id}", actor=person, role=None, given=given)
+        run.done(step_id, _output([people[0]], {"amount": 5}))
+    return run
+
+
+_told("what was said at two gates, by one person", _said_twice, "ann", "ann")
+_told("what was said at two gates, by two people", _said_twice, "ann", "ben")
 for _people in (["ann", "ben", "carl"], ["carl", "ann", "ben"], _BOTH):
     _told(
         f"a gate of policy gives {' '.join(_people)}",
