@@ -11,10 +11,10 @@ WORKERS ?= 2
 SERVICES := build/services/node_modules/.restate-server-1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test serve check format bench faults mutants services clean
+.PHONY: help setup prove test serve check format bench bench-ledger faults mutants services clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 20
 
 setup: $(READY) ## a virtual environment with the pinned dependencies
 $(READY): pyproject.toml constraints.txt
@@ -34,8 +34,8 @@ ifndef FEDCORE_RESTATE_SERVER
 	@touch $@
 endif
 
-test: $(READY) $(SERVICES) ## every test, in random order, on $(WORKERS) workers
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: $(READY) $(SERVICES) ## every test but those of faults, in random order, on $(WORKERS) workers
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults
 
 serve: $(READY) ## a development server on port 9405
 	$(BIN)/fedcore serve --dev
@@ -57,7 +57,11 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY) ## governed steps a second, beside a peer in the same run
 	$(BIN)/python -m bench
 
-faults: $(READY) ## processes killed at every durable write and under load; SEEDS=200, SEED=n for one
+bench-ledger: $(READY) ## a ledger of a million events: appends, proofs, start, verification
+	$(BIN)/python -m bench.large_ledger
+
+faults: $(READY) $(SERVICES) ## processes killed, frozen, cut off, at every write and under load; FORM=short, SEED=n
+	$(BIN)/python -m pytest -n $(WORKERS) tests/faults
 	$(BIN)/python -m tests.faults
 
 $(MUTATION_READY): $(READY)

@@ -86,6 +86,23 @@ async def fail(name: str, ctx: StepContext, message: str = "no luck") -> None:
     raise LookupError(message)
 
 
+async def fail_as(name: str, kind: str, ctx: StepContext) -> None:
+    """Fail with an error whose type is what it was given."""
+    await act(name, ctx)
+    raise StepError(kind, "no luck")
+
+
+async def busy(name: str, message: str, ctx: StepContext) -> None:
+    await act(name, ctx)
+    raise StepError("Busy", message, retriable=True)
+
+
+async def odd_key(name: str, key: str, ctx: StepContext) -> dict[str, Any]:
+    """Give back a number that no payload holds, under a key of its input."""
+    await act(name, ctx)
+    return {key: 2**60}
+
+
 async def flaky(name: str, good_at: int, ctx: StepContext) -> dict[str, Any]:
     """Fail until attempt `good_at`."""
     done = await act(name, ctx)

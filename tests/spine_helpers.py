@@ -20,6 +20,7 @@ from federation_core.spine.actions import (
     next_actions,
 )
 from federation_core.spine.actor import SYSTEM, Actor
+from federation_core.spine.canonical import value_hash
 from federation_core.spine.commands import (
     AnswerGate,
     BypassGate,
@@ -50,11 +51,12 @@ from federation_core.spine.definition import (
     Workflow,
 )
 from federation_core.spine.envelope import Event, decode
-from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
+from federation_core.spine.events import RUN_EVENTS, RunStatus
 from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
 from federation_core.spine.step_table import StepTable
+from federation_core.spine.steps import Waiting
 from federation_core.spine.turn import Turn
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "APPROVER_1",
     "APPROVER_2",
     "DENY",
+    "ENGINE",
     "FLAG",
     "FLAG_BOTH",
     "FLAG_FIN",
@@ -74,6 +77,7 @@ __all__ = [
     "OUTPUT",
     "PAIR",
     "ROLES",
+    "SAID",
     "START",
     "STARTER",
     "STRANGER",
@@ -88,6 +92,7 @@ __all__ = [
     "gate_step",
     "long_life",
     "reread",
+    "said",
     "same",
     "step",
     "workflow",
@@ -99,8 +104,12 @@ START = 1_795_435_200_000_000
 """2026-11-23T12:00:00Z in microseconds."""
 
 INPUT, OTHER_INPUT, OUTPUT = "a" * 64, "b" * 64, "c" * 64
+SAID = "d" * 64
+"""The payload of a failure."""
 
 STARTER = Actor("starter", kind="person", roles=("fin",), via="gateway")
+ENGINE = Actor("starter", kind="person", roles=("fin",), via="engine")
+"""The engine, which takes a run on for who started it."""
 APPROVER_1 = Actor("approver_1", kind="person", roles=("fin",))
 APPROVER_2 = Actor("approver_2", kind="person", roles=("fin",), via="console")
 OFFICER = Actor("officer", kind="person", roles=("ops",))
@@ -194,6 +203,15 @@ def fork(run: Run) -> Run:
     return copy
 
 
+def said(run: Run, step_id: str) -> str:
+    """The hash of a step's output; of a GATE step's the right one, where nobody gave an input."""
+    step = run.steps.get(step_id)
+    if step is None or step.step_type != "GATE" or not isinstance(step.state, Waiting):
+        return OUTPUT
+    people = [a.actor_id for a in run.gates[step.state.gate_id].approvals]
+    return value_hash({"approved": True, "approved_by": people, "input": None})
+
+
 class Life:
     """A run, the turns that made it, and a clock that moves one second with each of them."""
 
@@ -211,8 +229,10 @@ class Life:
     def codes(self) -> list[str]:
         return [event.type for event in self.events]
 
-    def do(self, command: Command, actor: Actor = SYSTEM) -> Turn:
+    def do(self, command: Command, actor: Actor | None = None) -> Turn:
         self.now += 1_000_000
+        if actor is None:
+            actor = SYSTEM if isinstance(command, ExpireGate) else ENGINE
         turn = Turn(self.run, actor=actor, now=self.now, new_id=self.next_gate, log=LOG)
         handle(turn, command)
         self.turns.append(turn)
@@ -254,7 +274,7 @@ class Life:
         return self.do(FanOutStep(step_id=step_id, items=items, items_hash=INPUT))
 
     def complete(self, step_id: str) -> Turn:
-        return self.do(CompleteStep(step_id=step_id, output_hash=OUTPUT))
+        return self.do(CompleteStep(step_id=step_id, output_hash=said(self.run, step_id)))
 
     def approve(self, gate_id: str, actor: Actor = APPROVER_1) -> Turn:
         return self.do(AnswerGate(gate_id=gate_id, approve=True, decision=ALLOW), actor)
@@ -282,8 +302,10 @@ class Life:
         return self.do(RequestGate(step_id=step_id, gate_name="ask", **facts), OFFICER)
 
     def fail(self, step_id: str, *, retriable: bool = False) -> Turn:
-        error = StepError(type="TimeoutError", message="no answer")
-        return self.do(FailStep(step_id=step_id, error=error, retriable=retriable))
+        command = FailStep(
+            step_id=step_id, error_type="TimeoutError", error_hash=SAID, retriable=retriable
+        )
+        return self.do(command)
 
     def recover(self, step_id: str) -> Turn:
         return self.do(RecoverStep(step_id=step_id))

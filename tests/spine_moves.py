@@ -8,6 +8,7 @@ from tests.spine_helpers import (
     APPROVER_1,
     APPROVER_2,
     DENY,
+    ENGINE,
     FLAG,
     FLAG_BOTH,
     FLAG_FIN,
@@ -19,6 +20,7 @@ from tests.spine_helpers import (
     STRANGER,
     birth,
     decided,
+    said,
 )
 
 from federation_core.spine.actor import SYSTEM, Actor
@@ -44,7 +46,7 @@ from federation_core.spine.commands import (
 )
 from federation_core.spine.decision import Decision, Flag, PolicyMode
 from federation_core.spine.definition import Workflow
-from federation_core.spine.events import RunStatus, StepError
+from federation_core.spine.events import RunStatus
 from federation_core.spine.run import Run
 
 __all__ = ["DAY", "OTHER_PEOPLE", "OTHER_QUORUM", "OTHER_RULE", "Move", "World", "moves"]
@@ -66,7 +68,7 @@ OTHER_QUORUM = decided("flag", Flag(FLAG.rule, FLAG.approvers, quorum=2))
 
 class Move(msgspec.Struct, frozen=True):
     command: Command
-    actor: Actor = SYSTEM
+    actor: Actor = ENGINE
     late: bool = False
     """Made a day later, when every gate with an expiry is due."""
 
@@ -102,27 +104,29 @@ def moves(world: World, run: Run) -> Iterator[Move]:
     for decision in (*world.changes, DENY):
         yield Move(StartRun(decision=decision))
         yield Move(CompleteRun(output_hash=OUTPUT, decision=decision))
-    yield Move(FailRun(code="output", reason="no output"))
+    yield Move(FailRun(code="expression_failed", reason="no output"))
     yield Move(RecordRefusal(action="run.start", code="x", reason="r", decision=DENY), STRANGER)
     if world.asks:
         yield Move(RequestGate(step_id=None, gate_name="ask"), APPROVER_1)
     yield Move(RequestGate(step_id=None, gate_name="x", gate_type="in_doubt"), APPROVER_1)
     for status in STATUSES:
         for decision in (*world.changes, DENY):
-            yield Move(ChangeStatus(status=status, decision=decision), STARTER)
+            code = "reported" if status == "failed" else None
+            change = ChangeStatus(status=status, decision=decision, error_code=code)
+            yield Move(change, STARTER)
     yield Move(ChangeStatus(status="running", current_step="two", decision=ALLOW), STARTER)
     unknown = ("ghost",) if world.definition else ()
     yield Move(TimeOutRun())
     yield Move(TimeOutRun(), late=True)
     for step_id in (*world.steps, *unknown):
-        yield from _step_moves(world, step_id)
+        yield from _step_moves(world, run, step_id)
         for items in world.items:
             yield Move(FanOutStep(step_id=step_id, items=items, items_hash=INPUT))
     for gate_id in (*run.gates, "ghost"):
         yield from _gate_moves(run, gate_id)
 
 
-def _step_moves(world: World, step_id: str) -> Iterator[Move]:
+def _step_moves(world: World, run: Run, step_id: str) -> Iterator[Move]:
     specs = world.definition.steps if world.definition else ()
     planned = step_id.partition("[")[0]
     kind = next((s.type.value for s in specs if s.id == planned), "ACT")
@@ -137,10 +141,9 @@ def _step_moves(world: World, step_id: str) -> Iterator[Move]:
     if world.other_input:
         yield propose(FLAG_FIN, OTHER_INPUT)
     yield propose(EMPTY_FLAG, INPUT)
-    yield Move(CompleteStep(step_id=step_id, output_hash=OUTPUT))
+    yield Move(CompleteStep(step_id=step_id, output_hash=said(run, step_id)))
     for retriable in (True, False):
-        error = StepError(type="X", message="m")
-        yield Move(FailStep(step_id=step_id, error=error, retriable=retriable))
+        yield Move(FailStep(step_id=step_id, error_type="X", retriable=retriable))
     yield Move(SkipStep(step_id=step_id))
     yield Move(RecoverStep(step_id=step_id))
     yield Move(RetryStep(step_id=step_id))
@@ -161,11 +164,11 @@ def _gate_moves(run: Run, gate_id: str) -> Iterator[Move]:
         )
 
     yield answer(APPROVER_1)
-    yield Move(ExpireGate(gate_id=gate_id), late=True)
+    yield Move(ExpireGate(gate_id=gate_id), SYSTEM, late=True)
     yield Move(BypassGate(gate_id=gate_id, reason="emergency", decision=ALLOW), OFFICER)
     if gate_id not in run.open_gates:
         return
-    yield Move(ExpireGate(gate_id=gate_id))
+    yield Move(ExpireGate(gate_id=gate_id), SYSTEM)
     yield Move(BypassGate(gate_id=gate_id, reason=" ", decision=ALLOW), OFFICER)
     yield Move(BypassGate(gate_id=gate_id, reason="emergency", decision=DENY), OFFICER)
     for actor in (APPROVER_2, OFFICER, STRANGER, STARTER):

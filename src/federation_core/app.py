@@ -1,6 +1,7 @@
 """The composition root: settings in, a running server out."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -101,6 +102,8 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = _say) -
             server = Server(app, listener)
             serving = asyncio.ensure_future(server.serve())
             _on_signals(closing.set)
+            gc.freeze()  # the program itself is never looked through again
+            gc.enable()
             announce(await _greeting(settings, core, url))
             await _first(serving, closing)
             structlog.get_logger().info("stopping", driving=core.driving)

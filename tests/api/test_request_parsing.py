@@ -14,6 +14,7 @@ from federation_core.api.headers import Headers, readable
 from federation_core.api.limits import Room
 from federation_core.api.runs import RunsQuery
 from federation_core.errors import InvalidInput, TooLarge, TooManyRequests
+from federation_core.service.requests import BypassRequest, RotateRequest
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -50,6 +51,22 @@ def test_what_is_refused_is_named(value: dict[str, Any]) -> None:
     else:
         assert set(value) <= {"name", "sizes", "more"}
         assert found.name == value["name"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        (BypassRequest, {"reason": "fire"}, "/reason: expected at least 8 characters"),
+        (Shape, {"name": "long"}, "/name: expected at most 3 characters"),
+        (RotateRequest, {"reason": ""}, "/reason: expected at least 1 character"),
+    ],
+)
+def test_lengths_are_told_in_characters(
+    kind: type[msgspec.Struct], value: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        convert(value, kind)
+    assert caught.value.detail == f"The body is refused: {told}."
 
 
 def test_nothing_is_coerced() -> None:

@@ -19,6 +19,7 @@ from tests.cli.cli_helpers import Fedcore, LiveServer, gate_of, run_process, sta
 from federation_core.client import Client
 
 HASH = "5f" * 32
+AT = "at 2999-01-01T00:00:00Z or later"
 
 
 @pytest.fixture
@@ -49,6 +50,17 @@ def test_a_pack_is_written_and_verifies(fedcore: Fedcore, run_id: str, trust: st
     assert files() == [name, trust]
     verdict = fedcore.ok("verify", name, "--trust", trust, "--run", run_id, "--tenant", "default")
     assert verdict.startswith("VALID\n")
+
+
+def test_a_set_of_no_runs_says_what_was_looked_for(fedcore: Fedcore, run_id: str) -> None:
+    since = ("--since", "2999-01-01T00:00:00Z")
+    told = "Error: There is no run that has ended and has the tag 'x'"
+    end = "Runs that are under way are not in a set.\n"
+    for options, more in ((("--tag", "x"), ""), (("--tag", "x", *since), f" and was created {AT}")):
+        result = fedcore("evidence", "export", *options)
+        assert (result.status, result.err) == (1, f"{told}{more}. {end}")
+    result = fedcore("evidence", "export", *since)
+    assert result.err == f"Error: There is no run that has ended and was created {AT}. {end}"
 
 
 def test_programs_are_told_what_was_written(fedcore: Fedcore, run_id: str) -> None:

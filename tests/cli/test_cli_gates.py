@@ -2,10 +2,13 @@
 
 import io
 
+import msgspec
 import pytest
 from tests.cli.cli_helpers import Fedcore, LiveServer, gate_of, start
 
+from federation_core.cli.confirming import MIN_REASON
 from federation_core.client import Client
+from federation_core.service.requests import BypassRequest, EraseRequest
 
 
 @pytest.fixture(autouse=True)
@@ -244,10 +247,47 @@ def test_an_emergency_bypass_is_loud(fedcore: Fedcore, client: Client) -> None:
     run = start(client, 2000)
     gate_id = gate_of(client, run["run_id"])["gate_id"]
     assert fedcore("gates", "bypass", gate_id).status == 2
-    out = fedcore.ok("gates", "bypass", gate_id, "--reason", "the bridge is burning")
+    out = fedcore.ok("gates", "bypass", gate_id, "--reason", "the bridge is burning", "-y")
     assert out == f"Gate {gate_id} is bypassed; the audit trail says so.\n"
     messages = [entry["message"] for entry in client.logs(run["run_id"])]
     assert any("EMERGENCY BYPASS" in message and "burning" in message for message in messages)
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_a_bypass_is_asked_about(
+    answer: str, fedcore: Fedcore, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(client, 2000)
+    gate = gate_of(client, run["run_id"])
+    line = ("gates", "bypass", gate["gate_id"], "--reason", "the bridge is burning")
+    result = fedcore(*line)
+    assert (result.status, "add --yes" in result.err) == (2, True)
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    result = fedcore(*line)
+    question = f"Let run {run['run_id']} pass gate {gate['gate_name']} without approval?"
+    assert question in result.err
+    assert result.status == (answer == "n")
+    assert len(client.pending_gates()) == (answer == "n")
+
+
+def test_the_reason_of_a_bypass_is_long_enough_before_anybody_is_asked(
+    fedcore: Fedcore, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate_id = waiting(client, 2000)
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    result = fedcore("gates", "bypass", gate_id, "--reason", "fire")
+    told = "Error: The reason 'fire' is too short: it stays on record for good, so it must have at"
+    assert (result.status, result.out) == (1, "")
+    assert result.err == f"{told} least 8 characters.\n"
+    assert [gate["gate_id"] for gate in client.pending_gates()] == [gate_id]
+
+
+@pytest.mark.parametrize("kind", [BypassRequest, EraseRequest])
+def test_how_long_a_reason_must_be_is_what_the_server_says(kind: type[msgspec.Struct]) -> None:
+    [field] = [f for f in msgspec.structs.fields(kind) if f.name == "reason"]
+    told = msgspec.inspect.type_info(field.type)
+    assert isinstance(told, msgspec.inspect.StrType)
+    assert told.min_length == MIN_REASON
 
 
 def test_the_name_of_a_gate_cannot_play_with_the_terminal(fedcore: Fedcore, client: Client) -> None:

@@ -40,6 +40,32 @@ def test_mistakes_are_named_by_file_line_and_column(fedcore: Fedcore, tmp_path: 
     assert set(bad["problems"][0]) == {"line", "column", "path", "message"}
 
 
+LEAKS = """\
+workflow: leaks
+version: 1.0.0
+steps:
+  - id: screen
+    type: DECIDE
+    sensitive: true
+    run: expression
+    with: {ssn: "${input.ssn}"}
+    value: "${run.id}"
+  - {id: told, type: TRANSFORM, run: expression, value: "${steps.screen.output}"}
+"""
+
+
+def test_where_a_sensitive_value_may_show_is_warned_of(fedcore: Fedcore, tmp_path: Path) -> None:
+    (tmp_path / "leaks.yaml").write_text(LEAKS)
+    ok, first, second = fedcore.ok("workflow", "check", "leaks.yaml").splitlines()
+    assert ok == "leaks.yaml: ok, leaks 1.0.0, 2 steps"
+    assert first.startswith("leaks.yaml:8:11: warning: the step is sensitive, but the input of the")
+    assert second.startswith("leaks.yaml:10:57: warning: it reads the output of screen, which is")
+    [told] = fedcore.json("workflow", "check", "leaks.yaml")
+    assert (told["ok"], told["problems"]) == (True, [])
+    paths = [warning["path"] for warning in told["warnings"]]
+    assert paths == ["/steps/0/with", "/steps/1/value"]
+
+
 def test_a_workflow_file_that_is_not_there(fedcore: Fedcore) -> None:
     result = fedcore("workflow", "check", "nowhere.yaml")
     assert result.status == 2

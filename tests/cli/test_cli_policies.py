@@ -35,7 +35,7 @@ def test_nobody_approves_a_run_that_they_started(fedcore: Fedcore) -> None:
 
 def test_a_bypass_needs_a_role_that_may(fedcore: Fedcore) -> None:
     told = fedcore.json("runs", "start", "ask", "--wait", "10")
-    gate_id, reason = told["gates"][0]["gate_id"], ("--reason", "nobody is left here")
+    gate_id, reason = told["gates"][0]["gate_id"], ("--reason", "nobody is left here", "--yes")
     result = fedcore("gates", "bypass", gate_id, *reason)
     assert (result.status, result.out) == (1, "")
     told = fedcore.json("gates", "bypass", gate_id, *reason, "--role", "emergency")

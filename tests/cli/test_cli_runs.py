@@ -63,17 +63,32 @@ def test_an_external_run_goes_its_way(fedcore: Fedcore, server: LiveServer) -> N
     run_id = run["run_id"]
     assert fedcore.ok("runs", "resume", run_id) == f"Run {run_id} is running.\n"
     assert fedcore.json("runs", "pause", run_id)["status"] == "paused"
-    assert fedcore.ok("runs", "cancel", run_id, "--reason", "enough") == (
+    assert fedcore.ok("runs", "cancel", run_id, "--reason", "enough", "--yes") == (
         f"Run {run_id} is cancelled.\n"
     )
     assert "Run cancelled: enough" in fedcore.ok("runs", "show", run_id, "--logs")
+
+
+def test_a_cancellation_is_asked_about(
+    fedcore: Fedcore, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(client, 2000)["run_id"]
+    result = fedcore("runs", "cancel", run_id)
+    assert (result.status, "add --yes" in result.err) == (2, True)
+    for answer, status in (("n", "paused"), ("y", "cancelled")):
+        stdin = io.StringIO(f"{answer}\n")
+        monkeypatch.setattr(stdin, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", stdin)
+        result = fedcore("runs", "cancel", run_id)
+        assert f"Cancel run {run_id}? It cannot be undone." in result.err
+        assert client.get_run(run_id)["run"]["status"] == status
 
 
 def test_a_transition_that_is_none(fedcore: Fedcore, client: Client) -> None:
     run_id = start(client, 5)["run_id"]
     result = fedcore("runs", "resume", run_id)
     assert (result.status, result.out) == (1, "")
-    assert fedcore.json("runs", "cancel", run_id, status=1)["error"]["code"]
+    assert fedcore.json("runs", "cancel", run_id, "-y", status=1)["error"]["code"]
 
 
 def test_a_list_of_runs(fedcore: Fedcore, client: Client) -> None:

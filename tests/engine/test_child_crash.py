@@ -139,7 +139,7 @@ async def test_the_sweep_finds_what_the_engine_was_not_told(tmp_path: Path, stag
         await idle(fc)
         assert (await whole(fc, run_id)).run.status == "running"
         assert isinstance(fc._engine, LocalEngine)
-        await fc._engine._wake_due(0)
+        await fc._engine._look(thoroughly=False)
         assert (await until(fc, run_id)).run.status == "completed"
 
 
@@ -157,7 +157,7 @@ async def test_of_those_that_wait_for_the_living_none_is_woken(
         await idle(fc)
         assert await fc._parts.ledger.read(kin_to_wake, limit=1_000) == []
         assert isinstance(fc._engine, LocalEngine)
-        await fc._engine._wake_due(0)
+        await fc._engine._look(thoroughly=False)
         assert fc.driving == 0
         await cancel(fc, run_id)
         runs = [r.run_id for r in await fc.runs.page(fc.call("x"), limit=100)]

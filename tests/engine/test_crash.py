@@ -278,7 +278,7 @@ async def test_what_was_under_way_in_a_failing_run_is_lost(tmp_path: Path, stage
     assert answer.run.status == "failed"
     assert states(answer) == {"slow": "failed", "quick": "completed", "bad": "denied"}
     lost = [e for e in answer.logs if e.event_type == "FC-STEP-003"]
-    assert [e.details["error"]["type"] for e in lost] == ["Lost"]
+    assert [e.details["error_type"] for e in lost] == ["Lost"]
     assert stage.names == ["quick"]
 
 
@@ -404,7 +404,7 @@ async def test_what_becomes_due_while_a_server_starts_is_not_overlooked(
     for at in range(1, starting + 3):
         now.forward(10)
         async with core(tmp_path, clock=now, audited=False) as fc:
-            fc._engine._closing = True  # type: ignore[attr-defined]
+            fc._engine._closing = True
             run_id = await start(fc)
         async with core(tmp_path, clock=_Passing(at), audited=False) as fc, asyncio.timeout(10):
             assert (await until(fc, run_id)).run.status == "completed", at

@@ -150,7 +150,7 @@ async def test_a_step_whose_values_were_erased_is_not_run_again(
     async with core(tmp_path, audited=False) as fc:
         answer = await until(fc, run_id)
     assert answer.run.status == "failed"
-    assert answer.logs[-2].details["error"]["type"] == "InputErased"
+    assert answer.logs[-2].details["error_type"] == "InputErased"
     assert stage.names == ["a"]
 
 

@@ -39,7 +39,7 @@ async def test_cancelling_cuts_off_what_is_under_way(tmp_path: Path, stage: Stag
     assert stage.effects == []
     assert states(answer) == {"a": "failed", "b": "pending"}
     assert codes(answer.logs)[-2:] == ["FC-STEP-003", "FC-RUN-003"]
-    assert answer.logs[-2].details["error"]["type"] == "RunEnded"
+    assert answer.logs[-2].details["error_type"] == "RunEnded"
     assert answer.logs[-1].actor_id == "operator"
 
 

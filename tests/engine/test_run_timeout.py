@@ -51,7 +51,10 @@ async def test_its_steps_are_cut_off(tmp_path: Path, stage: Stage) -> None:
     assert (answer.run.status, answer.run.error_details) == ("failed", LATE)
     assert states(answer) == {"a": "failed", "b": "pending"}
     assert codes(answer.logs)[-2:] == ["FC-STEP-003", "FC-RUN-003"]
-    assert answer.steps[0].error == {"type": "RunEnded", "message": "The run was failed."}
+    assert answer.steps[0].error == {
+        "type": "RunEnded",
+        "message": "The run ended while it was under way.",
+    }
     assert stage.effects == []
 
 

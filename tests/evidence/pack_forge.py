@@ -62,6 +62,11 @@ ZERO = "0" * 64
 PAYLOAD_TYPE = "application/vnd.federation-core.workflow-receipt.v1+json"
 BUNDLE = {"bundle.yaml": b"id: forge\nversion: 1.0.0\n", "policies.cedar": b"permit (p, a, r);\n"}
 FLAG: Json = {"rule": "large", "approvers": ["role:fin"], "quorum": 1, "expires_s": None}
+BY_ENGINE = frozenset(
+    {"expression_failed", "invalid_input", "parent_ended", "run_timeout", "too_large"}
+    | {"value_missing"}
+)
+"""Codes of ends that the server itself brings about."""
 _START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -356,7 +361,8 @@ class Forge:
 
     def run(self, run_id: str = "r1", *, definition: Json | None = None, **facts: Any) -> "Script":
         """A run that was born and allowed: managed where there is a definition, else a client's.
-        `facts` go into its FC-RUN-001."""
+        `facts` go into its FC-RUN-001, but for `via`, and `birth`: how its birth was decided
+        about (None: not at all), as `Script.decide` takes it."""
         return Script(self, run_id, definition, facts)
 
     # tampering
@@ -607,12 +613,36 @@ class Script:
             "metadata_hash": forge.keep({}),
             "correlation_id": f"t:acme|c:{run_id}",
         }
-        self.emit("FC-RUN-001", born | facts, actor="starter")
-        self.decide("run.create", subject=self.input_hash, actor="starter")
+        who: Json = {"actor": "starter", "via": facts.pop("via", None)}
+        birth = facts.pop("birth", {"effect": "allow"})
+        self.emit("FC-RUN-001", born | facts, **who)
+        if birth is not None:
+            self.decide("run.create", **{"subject": self.input_hash, **who, **birth})
 
     def emit(self, code: str, data: Mapping[str, Any], **who: Any) -> str:
-        """Any event at all; members that are None are left out. `who`: actor, via, seconds."""
+        """Any event at all; members that are None are left out. `who`: actor, via, seconds; where
+        no actor is given, it is the one whose event it is in a lawful life."""
+        if "actor" not in who:
+            who["actor"], via = self._author(code, data)
+            who["via"] = who.get("via") or via
         return self.forge.emit(self.stream, code, data, **who)
+
+    def _author(self, code: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
+        managed = self.definition is not None
+        action, ends = data.get("action") or "", data.get("error_code") in BY_ENGINE
+        asks = action.startswith("step.") or action in ("run.start", "run.complete")
+        if managed and (asks or ends or (code.startswith("FC-STEP") and code != "FC-STEP-008")):
+            return ("starter", "engine")
+        if code in ("FC-RUN-002", "FC-RUN-003", "FC-GATE-001", "FC-STEP-008"):
+            return (self.last["actor"], self.last["via"])
+        return ("system", None)
+
+    def keep(self, value: Any, step_id: str | None = None) -> str:
+        """Store a value, with a salt where the step (or, for None, any step) is sensitive."""
+        specs = self.definition["steps"] if self.definition else []
+        named = None if step_id is None else step_id.partition("[")[0]
+        secret = any(s.get("sensitive") and named in (None, s["id"]) for s in specs)
+        return self.forge.keep(value, salt=b"\7" * 32 if secret else None)
 
     @property
     def last(self) -> Json:
@@ -651,12 +681,15 @@ class Script:
 
     def start(self) -> "Script":
         """Allowed, and running."""
-        self.decide("run.start", subject=self.input_hash)
+        self.decide("run.start", subject=self.input_hash if self.definition else None)
         self.change("running")
         return self
 
     def end(self, status: str, **facts: Any) -> None:
-        """An FC-RUN-003 with its workflow receipt."""
+        """An FC-RUN-003 with its workflow receipt; why it failed follows from the events before,
+        unless `error_code` says it."""
+        if status == "failed" and "error_code" not in facts:
+            facts["error_code"] = self._cause()
         who = {name: facts.pop(name) for name in ("actor", "via", "seconds") if name in facts}
         told = {"previous_status": self.status, "new_status": status} | facts
         events = [*self.forge.stream(self.stream), {"type": "FC-RUN-003", "data": told}]
@@ -664,9 +697,31 @@ class Script:
         self.emit("FC-RUN-003", told, **who)
         self.status = status
 
+    def _cause(self) -> str | None:
+        doom = None
+        for event in self.forge.stream(self.stream):
+            code, data = event["type"], event["data"]
+            if code == "FC-POLICY-001" and (data["action"], data["decision"]) == (
+                "run.fail",
+                "allow",
+            ):
+                return "reported"
+            if code == "FC-STEP-004" and doom == "step_failed":
+                doom = None
+            of_engine = ("run.start", "run.complete") if self.definition is not None else ()
+            about = str(data.get("action", "")).startswith(("step.", "run.create", *of_engine))
+            if code == "FC-POLICY-001" and data["decision"] == "deny" and about:
+                doom = doom or "policy_denied"
+            elif code == "FC-STEP-003" and self.definition is not None:
+                doom = doom or "step_failed"
+            elif code.startswith("FC-GATE") and code != "FC-GATE-001":
+                status = data.get("gate_status", "expired" if code == "FC-GATE-004" else "")
+                doom = doom or (f"gate_{status}" if status in ("rejected", "expired") else None)
+        return doom
+
     def complete(self) -> "Script":
         """Allowed, and completed."""
-        output = self.forge.keep({"done": self.run_id})
+        output = self.keep({"done": self.run_id})
         self.decide("run.complete", subject=output)
         self.end("completed", output_hash=output)
         return self
@@ -677,7 +732,7 @@ class Script:
         """Put a step to policy: with `subject`, else with a payload of its own."""
         known = {"type": kind, "index": len(self.steps), "attempt": 1}
         step = self.steps.setdefault(step_id, known)
-        step["input"] = facts.pop("subject", None) or self.forge.keep({"step": step_id})
+        step["input"] = facts.pop("subject", None) or self.keep({"step": step_id}, step_id)
         step["decision"] = self.decide(
             f"step.{step['type'].lower()}",
             effect,
@@ -702,21 +757,25 @@ class Script:
         if not facts.get("again"):
             step["started"] = self.last["at"]
 
-    def done(self, step_id: str, output: Any = "done") -> None:
-        """An FC-STEP-002 with its receipt."""
-        output_hash = self.forge.keep(output)
-        told = {"output_hash": output_hash, "duration_ms": 1000}
+    def done(self, step_id: str, output: Any = None) -> None:
+        """An FC-STEP-002 with its receipt. What comes of a GATE step is what people said."""
+        if output is None:
+            is_gate = self.definition is not None and self.steps[step_id]["type"] == "GATE"
+            output = self._said(step_id) if is_gate else "done"
+        output_hash = self.keep(output, step_id)
+        told = {"output_hash": output_hash, "duration_ms": self._took(step_id)}
         self._finish("FC-STEP-002", step_id, "completed", told, output_hash)
 
-    def failed(self, step_id: str) -> None:
+    def failed(self, step_id: str, **facts: Any) -> None:
         """An FC-STEP-003 with its receipt."""
-        told = {"error": {"type": "X", "message": "no"}, "duration_ms": 1000}
+        told = {"error_type": "X", "duration_ms": self._took(step_id)} | facts
         self._finish("FC-STEP-003", step_id, "failed", told, None)
 
     def retry(self, step_id: str) -> None:
         """An FC-STEP-004."""
         self.steps[step_id]["attempt"] += 1
-        attempt, at = self.steps[step_id]["attempt"], self.last["at"]
+        attempt, wait = self.steps[step_id]["attempt"], 2 if self.definition is not None else 1
+        at = (self.forge.now + timedelta(seconds=wait)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         self.emit("FC-STEP-004", {"step_id": step_id, "attempt": attempt, "not_before": at})
 
     def fan_out(self, step_id: str, items: Any, *, count: int | None = None) -> "Script":
@@ -758,6 +817,17 @@ class Script:
         about = {"step_id": step_id, "attempt": step["attempt"]}
         self._receipted(code, about | told, receipt)
 
+    def _said(self, step_id: str) -> Json:
+        gates = [gate for gate in self.gates.values() if gate.get("step_id") == step_id]
+        people = [person for gate in gates for person in gate["people"]]
+        given = [gate["given"] for gate in gates if gate["given"]]
+        value = json.loads(self.forge.payloads[given[-1]])["value"] if given else None
+        return {"approved": True, "approved_by": people, "input": value}
+
+    def _took(self, step_id: str) -> int:
+        began = datetime.fromisoformat(self.steps[step_id]["started"])
+        return (datetime.fromisoformat(self._soon()) - began) // timedelta(milliseconds=1)
+
     def _soon(self) -> str:
         return (self.forge.now + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -772,9 +842,17 @@ class Script:
         """An FC-GATE-001. `facts`: step_id, required_approvers, quorum (left out where it is 1),
         expires_at, action, subject_hash, covers, actor, …"""
         who = {name: facts.pop(name) for name in ("actor", "via", "seconds") if name in facts}
-        told = {"gate_id": gate_id, "gate_type": "human_approval", "gate_name": gate_id} | facts
+        name = self._planned(facts.get("step_id")).get("name", gate_id)
+        told = {"gate_id": gate_id, "gate_type": "human_approval", "gate_name": name} | facts
         self.emit("FC-GATE-001", told, **who)
-        self.gates[gate_id] = told | {"at": self.last["at"], "approvals": 0}
+        more = {"at": self.last["at"], "approvals": 0, "people": [], "given": None}
+        self.gates[gate_id] = told | more
+
+    def _planned(self, step_id: str | None) -> Json:
+        """The gate of a step, as the definition has it."""
+        steps = self.definition["steps"] if self.definition else []
+        gates = [s.get("gate") for s in steps if s["id"] == step_id and s["type"] == "GATE"]
+        return gates[0] if gates and isinstance(gates[0], dict) else {}
 
     def ask_people(self, step_id: str, gate_id: str = "g1", flag: Json = FLAG) -> None:
         """The gate that a flag of a step asks for, and the pause."""
@@ -808,6 +886,8 @@ class Script:
         """One person's answer, with the allow before it; `given` is the hash of an input."""
         gate = self.gates[gate_id]
         gate["approvals"] += approve
+        gate["people"] += [actor] * approve
+        gate["given"] = given or gate["given"]
         full = gate["approvals"] >= (gate.get("quorum") or 1)
         status = status or ("rejected" if not approve else "approved" if full else "pending")
         about: Json = {"step_id": gate.get("step_id"), "gate_id": gate_id, "actor": actor}

@@ -20,7 +20,7 @@ from federation_core.ledger.projections import append_of
 from federation_core.ledger.schema import events
 from federation_core.service import FederationCore
 from federation_core.spine.actor import Actor
-from federation_core.spine.canonical import ZERO_HASH, sha256
+from federation_core.spine.canonical import ZERO_HASH, canonical, sha256
 from federation_core.spine.commands import (
     ChangeStatus,
     Command,
@@ -46,7 +46,11 @@ __all__ = [
 ]
 
 START = 1_795_435_200_000_000
-ALLOW = Decision("allow", "it is allowed", "none", ZERO_HASH, "0", ("base",), ZERO_HASH, 1)
+RULES = "permit (principal, action, resource);\n"
+BUNDLE = canonical({"files": {"rules.cedar": sha256(RULES.encode())}}).decode()
+OBJECTS = {sha256(text.encode()): text for text in (RULES, BUNDLE)}
+POLICY = sha256(BUNDLE.encode())
+ALLOW = Decision("allow", "it is allowed", "all", POLICY, "0", ("base",), ZERO_HASH, 1)
 ALICE = Actor("alice")
 
 
@@ -175,7 +179,9 @@ class _Life:
     async def flush(self) -> None:
         if not self.turn.events:
             return
-        await self.ledger.append(append_of(self.turn, self.payloads))
+        append = append_of(self.turn, self.payloads)
+        append.objects = dict(OBJECTS)
+        await self.ledger.append(append)
         self.now += 1_000_000
         self.payloads, self.turn = [], self._turn()
 

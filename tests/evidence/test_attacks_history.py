@@ -26,8 +26,8 @@ def seen(world: World, name: str = "first") -> bytes:
     return unpack(world.packs[name])["log/checkpoint"]
 
 
-def refused(pack: bytes, code: str, **options: Any) -> None:
-    assert_refused(pack, forked().past.trust, code, "log/checkpoint", **options)
+def refused(pack: bytes, code: str, file: str = "log/checkpoint", **options: Any) -> None:
+    assert_refused(pack, forked().past.trust, code, file, **options)
 
 
 def test_each_future_alone_is_valid() -> None:
@@ -119,16 +119,16 @@ def test_a_consistency_proof_that_is_none(harm: str) -> None:
         "short": json.dumps({"hashes": [*hashes[:-1], "AAAA"]}),
     }[harm]
     pack = f.ours.packs["second"]
-    refused(pack, "PROOF_SHAPE", seen=seen(f.past), consistency=proof.encode())
+    refused(pack, "PROOF_SHAPE", "--consistency", seen=seen(f.past), consistency=proof.encode())
 
 
 def test_a_checkpoint_that_was_seen_and_is_none_of_this_log() -> None:
     f = forked()
-    refused(f.ours.packs["second"], "ORIGIN", seen=seen(small(), "main"))
+    refused(f.ours.packs["second"], "ORIGIN", "--seen", seen=seen(small(), "main"))
     text = seen(f.past).decode().partition("\n\n")[0] + "\n"
     stranger = sign_note(text, Key(f.past.log, b"\3" * 32))
-    refused(f.ours.packs["second"], "UNKNOWN_KEY", seen=stranger)
-    refused(f.ours.packs["second"], "NOTE_MALFORMED", seen=b"seen it")
+    refused(f.ours.packs["second"], "UNKNOWN_KEY", "--seen", seen=stranger)
+    refused(f.ours.packs["second"], "NOTE_MALFORMED", "--seen", seen=b"seen it")
 
 
 # one pack, and a checkpoint that is not its own

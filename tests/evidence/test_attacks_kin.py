@@ -24,8 +24,10 @@ from tests.evidence.attack_worlds import (
     packed,
     path_of,
 )
-from tests.evidence.pack_forge import Json, canonical, digest, repack, unpack
+from tests.evidence.pack_forge import Json, canonical, digest, leaf, repack, unpack
 from tests.kin_helpers import cancel, child_of, ended, kid, register_kid, restart
+
+from federation_core.evidence.verify import Life, Refusal, compare_restart, read_definition
 
 OTHER = "f" * 64
 NO = forbid("no", 'context.step_id == "bad" && !(context.tags.contains("good"))')
@@ -85,14 +87,15 @@ class Liar(Attacker):
         other.name, other.run_id = name, family().runs[name]
         return other
 
-    def together(self) -> bytes:
-        """The pack of the whole family."""
+    def together(self, *, bare: bool = False) -> bytes:
+        """The pack of the whole family, without values where it is `bare`."""
         ids = sorted(family().runs.values())
         files = self.forge.files(runs=ids, payloads=False)
         kept = ("events/", "log/", "receipts/", "index.json")
         remade: dict[str, bytes | None] = {p: d for p, d in files.items() if p.startswith(kept)}
         pack = family().packs["family"]
-        gone = {p: None for p in unpack(pack) if p.startswith("receipts/") and p not in remade}
+        left_out = ("receipts/", "payloads/") if bare else ("receipts/",)
+        gone = {p: None for p in unpack(pack) if p.startswith(left_out) and p not in remade}
         return repack(pack, {**gone, **remade})
 
 
@@ -150,13 +153,11 @@ def test_a_child_of_another_step(facts: Json) -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        {"input_hash": OTHER},
         {"metadata_hash": OTHER},
         {"correlation_id": "t:default|c:other"},
         {"tags": ["good"]},
         {"actor_kind": "person"},
         {"actor_roles": ["operator"]},
-        {"sensitive": True},
     ],
     ids=lambda facts: next(iter(facts)),
 )
@@ -164,10 +165,37 @@ def test_a_child_that_began_otherwise_than_its_step_says(facts: Json) -> None:
     refused(born(**facts), "child", 1)
 
 
+def test_a_child_with_another_input_than_its_step() -> None:
+    """It was allowed with that one."""
+    refused(_with_input(Liar("child")), "child", 1)
+
+
+def _with_input(liar: Liar) -> Attacker:
+    def edit(events: list[Json]) -> list[Json]:
+        events[0]["data"]["input_hash"] = OTHER
+        for event in events:
+            if event["data"].get("action") in ("run.create", "run.start"):
+                event["data"]["subject_hash"] = OTHER
+        return events
+
+    return liar.edit(edit)
+
+
+def test_a_child_that_says_it_is_sensitive() -> None:
+    """What it took has no salt then; where no values are there, its step says that it is not."""
+    liar = born(sensitive=True)
+    digest_of_input = liar.events[0]["data"]["input_hash"]
+    path = f"payloads/{digest_of_input}.json"
+    assert_refused(liar.together(), family().trust, "PAYLOAD_MISMATCH", path)
+    found = path_of(family().runs["child"])
+    bare = liar.together(bare=True)
+    assert_refused(bare, family().trust, "ILLEGAL_TRANSITION", found, 1)
+
+
 @pytest.mark.parametrize("who", [{"actor": "somebody"}, {"via": "another"}], ids=["actor", "via"])
 def test_a_child_that_somebody_else_started(who: Json) -> None:
     def all_of_it(events: list[Json]) -> list[Json]:
-        for event in events:
+        for event in events[:2] if "via" in who else events:
             event.update(who)
         return events
 
@@ -210,7 +238,7 @@ def test_a_step_that_gives_another_output_than_its_child_gave() -> None:
 def test_a_step_that_completed_and_its_child_failed() -> None:
     child = Liar("child")
     last = child.line("FC-RUN-003")
-    refused(child.change(last, new_status="failed", error_code="made_up"), "child", 1)
+    refused(child.change(last, new_status="failed", error_code="too_large"), "child", 1)
 
 
 def test_a_step_that_names_another_child() -> None:
@@ -375,10 +403,21 @@ def test_a_step_that_was_denied_in_the_old_run_is_carried() -> None:
 
 @pytest.mark.parametrize("name", ["input_hash", "policy_mode"])
 def test_a_restart_that_is_of_something_else(name: str) -> None:
-    if name == "policy_mode":
-        refused(Liar("old").change(1, policy_mode="strict"), "new", 1)
-    else:
-        refused(Liar("new").change(1, input_hash=OTHER), "new", 1)
+    if name == "input_hash":
+        refused(_with_input(Liar("new")), "new", 1)
+        return
+    old, new = (_life(liar) for liar in (Liar("old").change(1, policy_mode="strict"), Liar("new")))
+    with pytest.raises(Refusal, match="not restarted as a loose one") as caught:
+        compare_restart(new, old)
+    assert (caught.value.code, caught.value.file) == ("ILLEGAL_TRANSITION", path_of(new.run_id))
+
+
+def _life(liar: Attacker) -> Life:
+    digest_of = liar.events[0]["data"]["definition_hash"]
+    life = Life(read_definition(unpack(liar.pack)[f"workflow/{digest_of}/definition.json"]))
+    for event in liar.events:
+        life.see(event, leaf(canonical(event)))
+    return life
 
 
 @pytest.mark.parametrize("name", ["parent", "stopped"])

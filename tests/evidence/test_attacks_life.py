@@ -267,14 +267,15 @@ def test_who_started_the_run_approves_it_through_another() -> None:
 def test_who_the_run_was_started_through_approves_it() -> None:
     a = operator()
     _, second = answers(a)
-    refused(a.change(1, via="ben"), "MISSING_APPROVAL", second)
+    refused(a.change(1, via="ben").change(2, via="ben"), "MISSING_APPROVAL", second)
 
 
-def test_who_asked_for_the_gate_approves_it() -> None:
+def test_a_gate_that_comes_of_a_flag_is_said_to_be_somebody_elses() -> None:
+    """Who asks for a gate does not answer it: so who asks is not a matter of choice."""
     a = operator()
-    asked = a.line("FC-GATE-001", step_id="risky")
-    _, second = answers(a)
-    refused(a.change(asked, actor="ben"), "MISSING_APPROVAL", second)
+    for step_id in ("risky", "ask"):
+        asked = a.line("FC-GATE-001", step_id=step_id)
+        refused(a.change(asked, actor="ben"), "ILLEGAL_TRANSITION", asked)
 
 
 @pytest.mark.parametrize(

@@ -131,5 +131,5 @@ async def test_a_payload_that_is_gone_without_a_word_is_told_of(tmp_path: Path) 
         pack = await b.pack("r")
     assert set(whole.names) - set(pack.names) == {f"payloads/{victim}.json"}
     assert pack.summary.redactions == 0
-    assert "1 values are missing, and nothing says why" in pack.report
+    assert "1 value is missing, and nothing says why" in pack.report
     assert victim in pack.report

@@ -27,17 +27,19 @@ from tests.core_steps import new_stage
 from tests.evidence.packs_helpers import bench, built, long_run
 
 from federation_core.errors import Forbidden
-from federation_core.evidence.markdown import plain, quoted, table
+from federation_core.evidence.markdown import counted, plain, quoted, table
+from federation_core.evidence.report_people import bypass_lines
 from federation_core.evidence.report_run import run_lines
 from federation_core.evidence.retelling import Told, lasted, moment, seconds_between
 from federation_core.evidence.scan import RunScan
-from federation_core.evidence.story import MOST_EVENTFUL, MOST_GATES, MOST_REFUSALS
+from federation_core.evidence.story import MOST_ATTEMPTS, MOST_EVENTFUL, MOST_GATES, MOST_REFUSALS
 from federation_core.evidence.telling import tell
 from federation_core.service import (
     AnswerGateRequest,
     BypassRequest,
     ChangeStatusRequest,
     CreateRunRequest,
+    EraseRequest,
     RecordStepRequest,
     RequestGateRequest,
 )
@@ -234,11 +236,140 @@ async def test_an_emergency_and_an_expiry_are_told_of(tmp_path: Path) -> None:
         fc._parts.engine.wake(late)
         await until(fc, late)
         expired = (await built(fc, late)).report
-    assert "! chief bypasses gate ask in an emergency" in report
+    assert "! chief bypasses gate ask in an emergency: the house is on fire" in report
+    assert "approves" not in report
+    top = report[: report.index("## Summary")]
+    assert "**⚠ 1 gate was bypassed in an emergency.**" in top
+    assert f"| `{run_id}` | `ask` | `ask` | **`chief`** | `the house is on fire` | `boss` |" in top
+    assert "| gates bypassed | **1**, told of at the top |" in report
+    assert "| nobody; **bypassed** by `chief` |" in report
+    assert "bypassed" not in expired
     assert "| `chief` | – | **emergency bypass** | `the house is on fire` |" in report
     assert "✗ gate ask expired: nobody answered in time" in expired
     assert "| `ask` | `GATE` | waiting for people when the run ended |" in expired
     assert "| answers at gates | 1: 1 expired |" in expired
+
+
+async def test_what_was_flagged_and_bypassed_is_not_called_approved(tmp_path: Path) -> None:
+    async with core(tmp_path, flag("large", quorum=2), clock=Clock()) as fc:
+        run_id = await begin(fc, py("pay"))
+        [asked] = await open_gates(fc, run_id)
+        await approve(fc, asked, "ann")
+        bypass = BypassRequest(reason="the house is on fire")
+        await fc.gates.bypass(fc.call("chief"), run_id, asked.gate_id, bypass)
+        await until(fc, run_id)
+        pack = await built(fc, run_id)
+        trail = await fc.runs.logs(fc.call("auditor"), run_id)
+    assert "! policy allows step pay, as its gate was bypassed" in pack.report
+    assert "as people approved it" not in pack.report
+    assert "| `ann`; **bypassed** by `chief` |" in pack.report
+    events = pack.events(f"run:{run_id}")
+    at = [event["type"] for event in events].index("FC-GATE-005")
+    why = "gate pay: large was bypassed, and no gate is open any more"
+    assert events[at + 1]["data"]["reason"] == why
+    assert not any("every gate has passed" in entry.message for entry in trail)
+
+
+async def test_bypasses_of_many_runs_stand_at_the_top(tmp_path: Path) -> None:
+    async with core(tmp_path, clock=Clock()) as fc:
+        runs = [await begin(fc, gate("ask", "boss"), version=f"{n}.0.0") for n in (1, 2, 3)]
+        for n, run_id in enumerate(runs):
+            [asked] = await open_gates(fc, run_id)
+            if n == 0:
+                await approve(fc, asked, "boss")
+            else:
+                bypass = BypassRequest(reason=f"emergency number {n}")
+                await fc.gates.bypass(fc.call("chief"), run_id, asked.gate_id, bypass)
+            await until(fc, run_id)
+        report = (await built(fc, *runs)).report
+    top = report[: report.index("## The 3 runs")]
+    assert "**⚠ 2 gates were bypassed in an emergency.**" in top
+    assert runs[0] not in top
+    for n, run_id in enumerate(runs[1:], 1):
+        assert f"| `{run_id}` | `ask` | `ask` | **`chief`** | `emergency number {n}` |" in top
+
+
+async def test_each_attempt_has_its_own_times(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        step = py("a", call="fail", retry={"max_attempts": 3, "backoff": "1ms"})
+        run_id = await begin(fc, step, py("b"), py("c"))
+        await until(fc, run_id)
+        pack = await built(fc, run_id)
+    started = [
+        moment(event["at"])
+        for event in pack.events(f"run:{run_id}")
+        if event["type"] == "FC-STEP-001"
+    ]
+    took = [
+        lasted(event["data"]["duration_ms"] / 1000)
+        for event in pack.events(f"run:{run_id}")
+        if event["type"] == "FC-STEP-003"
+    ]
+    assert len(started) == len(took) == 3
+    for n in range(3):
+        told = rf"\| 1 \| `a` \| `ACT` \| failed, attempt {n + 1}: `\w+` \|"
+        assert re.search(rf"{told} {started[n]} \| {took[n]} \|", pack.report), n
+    for name in ("b", "c"):
+        assert f"| – | `{name}` | `ACT` | not reached | – | – | – | – |" in pack.report
+    assert "| steps | 3: 1 failed, 2 not reached |" in pack.report
+
+
+async def test_a_step_that_ended_well_at_last_shows_what_failed_before(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        alice = fc.call("alice")
+        run_id = (await fc.runs.create(alice, CreateRunRequest(workflow_id="out"))).run.run_id
+        await fc.runs.change_status(alice, run_id, _change("running"))
+        error = {"type": "Late", "message": "too late"}
+        for status in ("running", "failed", "running", "completed"):
+            step = RecordStepRequest(
+                step_id="one",
+                status=status,
+                input={},
+                error=error if status == "failed" else None,
+            )
+            await fc.steps.record(alice, run_id, step)
+        report = (await built(fc, run_id)).report
+    assert "| 1 | `one` | `ACT` | failed, attempt 1: `Reported` |" in report
+    assert "| 1 | `one` | `ACT` | completed, attempt 2 |" in report
+    assert "| steps | 1: 1 completed |" in report
+    assert "not reached" not in report  # a client's run has no definition
+
+
+async def test_who_cancelled_is_told_and_what_was_not_reached(tmp_path: Path) -> None:
+    async with core(tmp_path, clock=Clock()) as fc:
+        run_id = await begin(fc, gate("ask", "boss"), py("last"))
+        await open_gates(fc, run_id)
+        under_way = (await built(fc, run_id)).report
+        cancel = ChangeStatusRequest(status="cancelled", reason="no need")
+        await fc.runs.change_status(fc.call("olga"), run_id, cancel)
+        report = (await built(fc, run_id)).report
+    assert "| – | `last` | `ACT` | not reached yet |" in under_way
+    assert "| – | `last` | `ACT` | not reached |" in report
+    assert "■ the run ends: cancelled by olga" in report
+    assert "| outcome | **cancelled** by `olga`: `no need` |" in report
+    assert "| pending when the run ended |" in report
+
+
+async def test_only_the_erasures_of_the_packs_runs_are_told_of(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        runs = [await begin(fc, py("a"), version=f"{n}.0.0") for n in (1, 2)]
+        for n, run_id in enumerate(runs):
+            await until(fc, run_id)
+            erase = EraseRequest(run_id=run_id, reason=f"request number {n}")
+            await fc.erasures.erase(fc.call("officer"), erase)
+        pack = await built(fc, runs[1])
+    told = [event["data"]["reason"] for event in pack.events("log:default")]
+    assert told == ["request number 0", "request number 1"]  # the chain has no hole
+    assert "`request number 1`" in pack.report
+    assert "request number 0" not in pack.report
+    assert runs[0] not in pack.report
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 steps were"), (1, "1 step was"), (1_000, "1,000 steps were")]
+)
+def test_counted(count: int, told: str) -> None:
+    assert counted(count, "step was", "steps were") == told
 
 
 async def test_a_long_run_has_a_short_report(tmp_path: Path) -> None:
@@ -342,7 +473,8 @@ def names_told(words: str) -> str:
     ]
     story = tell(msgspec.structs.replace(t, actor=words, via=words) for t in happened(*data))
     scan = RunScan("run:r", array("q"), run_id="r")
-    return "\n".join(run_lines(scan, story, depth=2))
+    top = bypass_lines([(words, bypass) for bypass in story.bypasses], story.bypasses_seen)
+    return "\n".join([*top, *run_lines(scan, story, depth=2)])
 
 
 def decision(words: str, effect: Literal["flag", "deny"]) -> e.PolicyEvaluated:
@@ -374,12 +506,51 @@ def test_lists_end_and_say_how_much_is_left_out() -> None:
         e.AttemptRefused(attempted="a", refusal_code="b", reason="c")
         for _ in range(MOST_REFUSALS + 3)
     ]
-    story = tell(happened(*skipped(MOST_EVENTFUL + 50), *gates, *refused))
+    bypassed = [
+        e.GateBypassed(gate_id=g.gate_id, gate_name="g", reason="r", receipt={}, receipt_hash="")
+        for g in gates
+    ]
+    story = tell(happened(*skipped(MOST_EVENTFUL + 50), *gates, *bypassed, *refused))
     assert (len(story.steps), story.eventful_dropped) == (MOST_EVENTFUL, 50)
     assert sum(story.by_status.values()) == story.steps_seen == MOST_EVENTFUL + 50
     assert (len(story.gates), story.gates_seen) == (MOST_GATES, MOST_GATES + 7)
+    assert (len(story.bypasses), story.bypasses_seen) == (MOST_GATES, MOST_GATES + 7)
     assert (len(story.refusals), story.refusals_seen) == (MOST_REFUSALS, MOST_REFUSALS + 3)
     assert list(story.timeline.lines()) == []
+
+
+def test_of_a_step_that_fails_for_ever_the_first_attempts_are_listed() -> None:
+    failed = e.StepFailed(
+        step_id="s",
+        attempt=1,
+        error_type="E",
+        duration_ms=1,
+        receipt={},
+        receipt_hash="",
+    )
+    started = e.StepStarted(
+        step_id="s",
+        step_type="ACT",
+        step_index=0,
+        attempt=1,
+        input_hash="h",
+        decision_hash="h",
+        idempotency_key="k",
+    )
+    tried: list[e.RunEventData] = [started, failed]
+    story = tell(happened(*tried * (MOST_ATTEMPTS + 6)))
+    [step] = story.steps
+    assert (len(step.earlier), step.earlier_seen) == (MOST_ATTEMPTS, MOST_ATTEMPTS + 5)
+    text = "\n".join(run_lines(RunScan("run:r", array("q"), run_id="r"), story, depth=2))
+    assert "5 further attempts that did not succeed are left out for their number." in text
+
+
+def test_steps_that_were_not_reached_are_counted_beyond_a_page() -> None:
+    defined = {f"s{n}": "ACT" for n in range(MOST_EVENTFUL + 3)}
+    story = tell(happened(*skipped(2)), defined=defined)
+    text = "\n".join(run_lines(RunScan("run:r", array("q"), run_id="r"), story, depth=2))
+    assert text.count("| not reached yet |") == MOST_EVENTFUL
+    assert "1 further step that was not reached is left out." in text
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,12 @@ def memory() -> Iterator[Path]:
 
 def each_write() -> list[Tally]:
     """A fault beside each write of each chapter, one life for each, on both kinds of database."""
-    with memory() as folder, ExitStack() as stack:
+    with memory() as folder, ExitStack() as stack, ThreadPoolExecutor(2) as workers:
         server = Postgres(where=folder)
         stack.callback(server.close)
-        tallies = _each_write(folder, "sqlite", None)
-        return [*tallies, *_each_write(folder, "postgresql", server)]
+        kinds = {"sqlite": None, "postgresql": server}
+        working = [workers.submit(_each_write, folder, *kind) for kind in kinds.items()]
+        return [tally for worker in working for tally in worker.result()]
 
 
 def _each_write(memory: Path, database: str, server: Postgres | None) -> list[Tally]:

@@ -52,7 +52,7 @@ __all__ = ["BEGINNINGS", "CHAPTERS", "Stage", "Tell"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
-_SEED = b"\x07" * 32
+_SEED, _NEXT_SEED = b"\x07" * 32, b"\x08" * 32
 LEASE_S = 0.5
 """The lease of a node: the next life takes over after it."""
 _AT_ONCE, _LATER = (0.0,) * 5, (0.05,) * 400
@@ -376,15 +376,20 @@ async def reported(stage: Stage) -> None:
 
 
 async def administration(stage: Stage) -> None:
-    """A policy bundle takes another's place, and a key another's."""
-    async with stage.opened() as fc:
+    """A policy bundle takes another's place, and a key another's: by command, or, where the nodes
+    are given their key, with a start."""
+    given = stage.database is not None
+    keys = {"signing_key": _NEXT_SEED, "previous_signing_key": _SEED} if given else {}
+    async with stage.opened(**keys) as fc:
         client = Client(stage, fc)
         await client.ask("bundle", lambda call: fc.policies.activate(call, NEXT_BUNDLE))
-        await client.ask("key", lambda call: fc.log.rotate(call, RotateRequest(reason="yearly")))
+        if not given:
+            request = RotateRequest(reason="yearly")
+            await client.ask("key", lambda call: fc.log.rotate(call, request))
         assert [a.version for a in await fc.policies.history(fc.call("anna"))][-1] == "2.0.0"
         answer = await client.end(await client.start("after", "short"))
         assert answer.run.status == "completed"
-    async with stage.opened() as fc:  # the key that signs is the one that the log names
+    async with stage.opened(**keys) as fc:  # the key that signs is the one that the log names
         assert len(await fc.log.keys(fc.call("anna"))) == 2  # it was rotated once
 
 

@@ -1,6 +1,7 @@
 """What must hold after every fault, whatever it was."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from tests.faults.outside import Outside
 from tests.faults.workload import NOT_IDEMPOTENT
 from tests.stores import execute
 
+from federation_core.errors import OperatorError
 from federation_core.evidence.audit import audit
-from federation_core.ledger.database import Target
+from federation_core.ledger.database import Target, open_database
 from federation_core.ledger.maintenance import rebuild
 
 __all__ = ["Acknowledged", "Findings", "Rows", "examine", "rows_of", "shown"]
 
+_REST_S = 30.0
 _FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -77,6 +80,7 @@ def examine(target: Target, outside: Outside, acknowledged: Iterable[Acknowledge
     acknowledged, verifies, and is what its events say; whether each run has ended or waits
     honestly; whether any effect was doubled."""
     wrong: list[str] = []
+    _rest(target)
     report = audit(target)
     differences = rebuild(target).differences
     rows = rows_of(target)
@@ -98,6 +102,22 @@ def examine(target: Target, outside: Outside, acknowledged: Iterable[Acknowledge
         if wanted is not None and {step for step, _ in effects} != wanted:
             wrong.append(f"a completed run has other effects than it should: {run} {effects}")
     return Findings(len(rows.hashes), len(rows.runs), lost, doubled, wrong)
+
+
+def _rest(target: Target) -> None:
+    """Return when no lease runs any more: that of a node that was killed outlives it."""
+    database = open_database(target)
+    try:
+        end = time.monotonic() + _REST_S
+        while True:
+            try:
+                with database.alone():
+                    return
+            except OperatorError:
+                assert time.monotonic() < end, "a node is still there"
+                time.sleep(0.02)
+    finally:
+        database.close()
 
 
 def _doubled(effects: Counter[tuple[str, str]]) -> Iterator[str]:

@@ -54,7 +54,11 @@ class Network:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await self._whole.wait()
-        there, away = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, away = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # nobody listens there now
+            writer.close()
+            return
         try:
             await asyncio.gather(self._pump(reader, away), self._pump(there, writer))
         finally:

@@ -68,7 +68,7 @@ class Server:
         environ = os.environ | {"FEDCORE_SECRET_KEY": SECRET, **setup.environ}
         if setup.database_url is not None:
             environ["FEDCORE_DATABASE_URL"] = setup.database_url
-        self.log = setup.folder / f"{name}.log"
+        self.log = self.log_of(setup, name)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.node", json.dumps(plan), *arguments],
@@ -79,6 +79,11 @@ class Server:
                 text=True,
             )
         self.url = ""
+
+    @staticmethod
+    def log_of(setup: Setup, name: str) -> Path:
+        """Of all that came there one after the other."""
+        return setup.folder / f"{name}.log"
 
     def greet(self) -> bool:
         """Wait until it listens; whether it does, or has ended before."""

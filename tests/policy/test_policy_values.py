@@ -107,13 +107,11 @@ def test_cedar_reads_what_was_converted(value: Any, expected: Any) -> None:
     assert judge(seen, request(input=value)).decision == "allow", expected
 
 
-@pytest.mark.parametrize(("value", "path"), REFUSED)
-def test_an_input_that_cannot_be_read_is_a_deny_though_no_policy_looks(
-    value: Any, path: str
-) -> None:
+@pytest.mark.parametrize("value", [value for value, _ in REFUSED])
+def test_an_input_that_cannot_be_read_is_a_deny_though_no_policy_looks(value: Any) -> None:
     decision = judge(bundle(PERMIT), request(input=[value]))
     assert decision.decision == "deny"
-    assert f"/input/0{path}:" in decision.reason.replace("\ufffd", "?")
+    assert decision.reason.startswith("The policy cannot read a value in input: ")
     assert decision.rules_triggered == ()
 
 

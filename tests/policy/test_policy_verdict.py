@@ -205,9 +205,14 @@ class TestWhatErrorsMayTell:
         assert "SECRET" not in decision.reason
         assert "9007199254740991" not in decision.reason
 
+    def test_a_key_of_the_input_is_not_quoted_either(self) -> None:
+        decision = judge(bundle(PERMIT), request(input={"SECRET": {"SECRET": 0.123456789}}))
+        assert decision.decision == "deny"
+        assert "SECRET" not in decision.reason
+
     def test_refusals_name_the_place_alone(self) -> None:
         decision = judge(bundle(PERMIT), request(input={"a": [0.123456789]}))
-        assert "/input/a/0" in decision.reason
+        assert "a value in input: " in decision.reason
         assert "123456789" not in decision.reason
 
 

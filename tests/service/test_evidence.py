@@ -216,6 +216,19 @@ async def test_an_answer_that_held_erased_values_is_not_given_again(tmp_path: Pa
         assert b"s3cret" not in told.body
 
 
+async def test_who_erases_again_with_the_same_key_is_told_what_was_told(tmp_path: Path) -> None:
+    """That answer tells of the run as well, and is not erased with the others."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("s"), given=GIVEN)
+        await until(fc, run_id)
+        call = msgspec.structs.replace(fc.call("officer"), key=Key("k", "0" * 64))
+        request = EraseRequest(run_id=run_id, reason="A legal demand, case 90")
+        told = await fc.erasures.erase(call, request)
+        again = await fc.answers.find(call)
+        assert again is not None
+        assert (again.status, again.body) == (200, msgspec.json.encode(told))
+
+
 async def test_packs_of_both_epochs_verify_after_a_rotation(tmp_path: Path) -> None:
     async with core(tmp_path) as fc:
         old = (await until(fc, await begin(fc, py("s")))).run.run_id

@@ -25,6 +25,7 @@ from federation_core.errors import Conflict, Forbidden, InvalidInput
 from federation_core.service import (
     ChangeStatusRequest,
     CreateRunRequest,
+    EraseRequest,
     FederationCore,
     RecordStepRequest,
     RequestGateRequest,
@@ -266,6 +267,24 @@ async def test_a_change_that_policy_denies_changes_nothing_but_the_log(tmp_path:
         answer = await until(fc, run_id, "running")
         assert codes(answer.logs)[-2:] == ["FC-POLICY-001", "FC-AUTH-001"]
         assert (await change(fc, run_id, "failed", error_details="gave up")).run.status == "failed"
+
+
+async def test_what_no_event_names_is_not_stored(tmp_path: Path) -> None:
+    """Only the end of a run tells of an error; an erasure may name only what the run does."""
+    async with core(tmp_path, flag("fail", action="run.fail")) as fc:
+        run_id = await outside(fc)
+        await change(fc, run_id, "paused", error_details="so far", output_payload="so far")
+        await change(fc, run_id, "running")
+        await change(fc, run_id, "failed", error_details="too soon")  # flagged: it waits
+        [asked] = await open_gates(fc, run_id)
+        await approve(fc, asked)
+        await until(fc, run_id, "running")
+        done = await change(fc, run_id, "failed", error_details="gave up")
+        assert done.run.error_details == "gave up"
+        call = fc.call("boss")
+        erased = await fc.erasures.erase(call, EraseRequest(run_id=run_id, reason="by law"))
+        values: list[Any] = [{}, "so far", "gave up"]
+        assert set(erased.payloads[run_id]) == set(map(value_hash, values))
 
 
 async def test_a_gate_that_a_client_asks_for_pauses_its_run(tmp_path: Path) -> None:

@@ -39,14 +39,12 @@ from federation_core.spine.events import (
     RunEnded,
     RunStatus,
     RunStatusChanged,
-    StepError,
     StepRetryScheduled,
 )
 from federation_core.spine.fold import replay
 
 ONE = workflow(step("a", attempts=2))
 CHAIN = workflow(step("a"), step("b", "a"))
-ERROR = StepError(type="X", message="m")
 
 
 def proposed(step_id: str = "a", decision: Decision = ALLOW) -> ProposeStep:
@@ -248,7 +246,7 @@ def test_a_retry_does_not_undo_a_rejected_gate() -> None:
     life.request("a")
     life.reject("g0")
     assert life.run.doomed
-    spot = Spot(life, FailStep(step_id="a", error=ERROR), "FC-RUN-003")
+    spot = Spot(life, FailStep(step_id="a", error_type="X"), "FC-RUN-003")
     late = "2026-11-23T13:00:00.000000Z"
     data = StepRetryScheduled(step_id="a", attempt=2, not_before=late)
     spot.refuses("failing for another reason", data=data)

@@ -35,14 +35,12 @@ from federation_core.spine.commands import (
 from federation_core.spine.decision import Decision, Flag
 from federation_core.spine.definition import GateSpec
 from federation_core.spine.events import (
-    StepError,
     StepRetryScheduled,
 )
 from federation_core.spine.fold import apply
 
 ONE = workflow(step("a", attempts=2))
 CHAIN = workflow(step("a"), step("b", "a"))
-ERROR = StepError(type="X", message="m")
 
 
 def proposed(step_id: str = "a", decision: Decision = ALLOW) -> ProposeStep:
@@ -224,7 +222,7 @@ def test_a_step_that_is_not_running_does_not_end() -> None:
     done.refuses("the step is pending", step_id="b")
     done.refuses("there is no step", step_id="ghost")
     done.refuses("it is another attempt", attempt=2)
-    failed = Spot(life, FailStep(step_id="a", error=ERROR), "FC-STEP-003")
+    failed = Spot(life, FailStep(step_id="a", error_type="X"), "FC-STEP-003")
     failed.refuses("the step is pending", step_id="b")
     failed.refuses("it is another attempt", attempt=2)
     life.complete("a")
@@ -257,7 +255,7 @@ def test_a_step_in_doubt_ends_when_people_say_so() -> None:
     late = "2026-11-23T13:00:00.000000Z"
     retry = StepRetryScheduled(step_id="a", attempt=2, not_before=late)
     done = Spot(life, CompleteStep(step_id="a", output_hash=OUTPUT), "FC-STEP-002").event.data
-    failed = Spot(life, FailStep(step_id="a", error=ERROR), "FC-STEP-003").event.data
+    failed = Spot(life, FailStep(step_id="a", error_type="X"), "FC-STEP-003").event.data
     spot = here(in_doubt())
     for data in (retry, done, failed):
         spot.refuses("its gate (was|is) not approved", data=data)
@@ -275,7 +273,7 @@ def test_only_a_running_attempt_is_in_doubt() -> None:
 def test_a_retry_is_the_next_attempt_of_what_failed() -> None:
     life = Life(ONE).started()
     life.propose("a")
-    fail = FailStep(step_id="a", error=ERROR, retriable=True)
+    fail = FailStep(step_id="a", error_type="X", retriable=True)
     spot = Spot(life, fail, "FC-STEP-004")
     spot.refuses("the next attempt is 2", attempt=3)
     spot.refuses("the next attempt is 2", attempt=1)

@@ -57,7 +57,7 @@ ONLY_TOLD: dict[str, set[str]] = {
     | {"flags.approvers", "flags.quorum", "flags.expires_s", "flags.rule"},
     "FC-STEP-001": WHO | {"at"},
     "FC-STEP-002": WHO | {"duration_ms"},
-    "FC-STEP-003": WHO | {"duration_ms", "error.type", "error.message"},
+    "FC-STEP-003": WHO | {"duration_ms", "error_type", "error_hash"},
     "FC-STEP-004": WHO | {"at", "not_before"},
     "FC-STEP-005": WHO,
     "FC-STEP-006": WHO | {"at"},

@@ -14,6 +14,7 @@ from tests.spine_helpers import (
     OFFICER,
     OTHER_INPUT,
     OUTPUT,
+    SAID,
     Life,
     decided,
     gate_step,
@@ -39,13 +40,11 @@ from federation_core.spine.definition import (
     StepType,
     Workflow,
 )
-from federation_core.spine.events import StepError
 from federation_core.spine.steps import Completed, Failed, InDoubt, Pending, Running
 
 ONE = workflow(step("a", attempts=2))
 CHAIN = workflow(step("a"), step("b", "a"))
 PAIR = workflow(step("a"), step("b"))
-ERROR = StepError(type="X", message="m")
 
 
 def propose(step_id: str = "a", **facts: Any) -> ProposeStep:
@@ -206,7 +205,7 @@ def test_a_completed_step_has_a_receipt_and_lets_others_go_on() -> None:
 
 def test_an_end_is_of_a_step_that_was_started() -> None:
     life = Life(PAIR).started()
-    for command in (done(), FailStep(step_id="a", error=ERROR), done("ghost")):
+    for command in (done(), FailStep(step_id="a", error_type="X"), done("ghost")):
         error = refused("step_not_running", life, command)
         assert "report it as running first" in error.detail
     life.propose("a")
@@ -223,8 +222,9 @@ def test_a_failed_step_fails_the_run() -> None:
     assert life.run.status == "running"
     refused("run_not_running", life, SkipStep(step_id="b"))
     life.complete("b")
-    assert life.run.reason == "step a failed: TimeoutError: no answer"
+    assert life.run.reason == "step a failed: TimeoutError"
     assert (life.run.status, life.run.error_code) == ("failed", "step_failed")
+    assert life.run.error_hash == SAID
 
 
 # retries
@@ -324,8 +324,8 @@ def test_any_other_step_is_in_doubt_and_a_person_says_what_happened() -> None:
     "command",
     [
         done(),
-        FailStep(step_id="a", error=ERROR),
-        FailStep(step_id="a", error=ERROR, retriable=True),
+        FailStep(step_id="a", error_type="X"),
+        FailStep(step_id="a", error_type="X", retriable=True),
         RetryStep(step_id="a"),
     ],
 )

@@ -63,7 +63,7 @@ from federation_core.spine.commands import (
 from federation_core.spine.decision import Decision, PolicyMode
 from federation_core.spine.definition import GateSpec, StepSpec, Workflow
 from federation_core.spine.envelope import decode
-from federation_core.spine.events import RUN_EVENTS, RunStatus, StepError
+from federation_core.spine.events import RUN_EVENTS, RunStatus
 from federation_core.spine.fold import replay
 from federation_core.spine.handle import handle
 from federation_core.spine.run import Run
@@ -184,8 +184,8 @@ class RunMachine(RuleBasedStateMachine):
         if end == "well":
             self.do(CompleteStep(step_id=step_id, output_hash=OUTPUT))
         elif end != "lost":
-            error = StepError(type="X", message="m")
-            self.do(FailStep(step_id=step_id, error=error, retriable=end == "fails, may retry"))
+            again = end == "fails, may retry"
+            self.do(FailStep(step_id=step_id, error_type="X", retriable=again))
 
     @rule()
     def crash(self) -> None:

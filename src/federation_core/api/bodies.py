@@ -27,6 +27,7 @@ MAX_BODY_BYTES = 1_048_576
 MAX_BODY_S = 30.0
 MAX_DRAIN_BYTES = 16 * MAX_BODY_BYTES
 MAX_DRAIN_S = 2.0
+_LENGTH = re.compile(r"str of length (<=|>=) (\d+)")
 _PLACE = re.compile(r" - at `(?:key` in `)?\$?(.*)`\Z")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
@@ -195,8 +196,14 @@ def _field_error(name: str, said: str) -> FieldError:
     """msgspec's "Expected `str`, got `int` - at `$[0]`" as a path and a message."""
     place = _PLACE.search(said)
     inside = _INDEX.sub(r"/\1", place[1]).replace(".", "/") if place else ""
-    message = _PLACE.sub("", said).replace("`", "")
+    message = _LENGTH.sub(_characters, _PLACE.sub("", said).replace("`", ""))
     return FieldError(_pointer(name) + inside, message[:1].lower() + message[1:])
+
+
+def _characters(said: re.Match[str]) -> str:
+    """msgspec's "str of length >= 8" for people."""
+    bound = "at least" if said[1] == ">=" else "at most"
+    return f"{bound} {said[2]} character{'' if said[2] == '1' else 's'}"
 
 
 def _pointer(name: str) -> str:

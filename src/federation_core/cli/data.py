@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .confirming import YesFlag, confirm
+from .confirming import MIN_REASON, YesFlag, check_reason, confirm
 from .groups import Command, noun
 from .makers import takes
 from .session import Session, server
@@ -32,7 +32,8 @@ def erase(
         typer.Option(
             "--reason",
             metavar="TEXT",
-            help="Why; it is kept for ever, so it must not repeat what is erased.",
+            help=f"Why, in at least {MIN_REASON} characters; it is kept for ever, so it must not "
+            "repeat what is erased.",
         ),
     ],
     yes: YesFlag = False,
@@ -44,6 +45,7 @@ def erase(
     """
     if (run_id is None) == (payload_hash is None):
         raise typer.BadParameter("name what to erase with --run or --payload, one of them")
+    check_reason(reason)
     what = f"every payload of run {run_id}" if run_id else f"payload {payload_hash}"
     confirm(session.out, f"Erase {what}? It cannot be undone.", yes=yes)
     made = session.client.erase(run_id=run_id, payload_hash=payload_hash, reason=reason)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from .confirming import YesFlag
 from .errors import REFUSED
 from .gate_filter import Filter, Pick
 from .inputs import read_object
@@ -79,7 +80,7 @@ def choosing(
         str | None,
         typer.Option("--input", metavar="JSON", help="What the gate asks for: JSON, @file, or -."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to go on.")] = False,
+    yes: YesFlag = False,
 ) -> Iterator[Choice]:
     """The options of the commands that answer gates. Raises `BadParameter` where they name none,
     or contradict each other."""

@@ -9,6 +9,7 @@ from rich.table import Table
 from ..client import ApiError, Client
 from ..errors import NotFound
 from ..identity import Scope
+from .confirming import MIN_REASON, YesFlag, check_reason, confirm
 from .gate_answers import Answer, give
 from .gate_choice import (
     Choice,
@@ -104,14 +105,26 @@ def bypass(
     session: Session,
     gate_id: _GateId,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why nobody could be asked.")
+        str,
+        typer.Option(
+            "--reason",
+            metavar="TEXT",
+            help=f"Why nobody could be asked, in at least {MIN_REASON} characters.",
+        ),
     ],
+    yes: YesFlag = False,
 ) -> None:
     """Emergency: let a run through without its approvers, loudly.
 
     It needs the scope gate:bypass, and policy may forbid it.
     """
+    check_reason(reason)
     waiting = _waiting(session.client, gate_id)
+    question = (
+        f"Let run {waiting['run_id']} pass gate {waiting['gate_name']} without approval? It "
+        "cannot be undone, and stays on record."
+    )
+    confirm(session.out, question, yes=yes)
     gate = session.client.bypass_gate(waiting["run_id"], gate_id, reason)
     session.out.show(gate, f"Gate {gate_id} is {gate['status']}; the audit trail says so.")
 

@@ -8,7 +8,6 @@ from .confirming import YesFlag, confirm
 from .groups import Command, noun
 from .makers import takes
 from .session import Session, server
-from .tables import fixed, folded, table
 
 __all__ = ["app"]
 
@@ -23,8 +22,7 @@ def show(session: Session) -> None:
     Each signs trees of certain sizes; that which signs now has no last one.
     """
     found = session.client.keys()
-    columns = [folded("KEY"), fixed("FROM SIZE", right=True), fixed("TO SIZE", right=True)]
-    session.out.show(found, table(columns, map(_row, found)))
+    session.out.show(found, *_lines(found))
 
 
 @app.command("rotate", cls=Command)
@@ -48,5 +46,12 @@ def rotate(
     session.out.note("Auditors need the new trust file: see `fedcore ledger trust`.")
 
 
-def _row(key: dict[str, Any]) -> list[Any]:
-    return [key["key"], key["from_size"], "now" if key["to_size"] is None else key["to_size"]]
+def _lines(keys: list[dict[str, Any]]) -> list[str]:
+    """A line each, the key last and whole however narrow the terminal is: it is there to be
+    copied."""
+    rows = [("FROM SIZE", "TO SIZE", "KEY")]
+    for key in keys:
+        until = "now" if key["to_size"] is None else str(key["to_size"])
+        rows.append((str(key["from_size"]), until, key["key"]))
+    first, second = (max(len(row[n]) for row in rows) for n in (0, 1))
+    return [f"{start:>{first}}  {until:>{second}}  {key}" for start, until, key in rows]

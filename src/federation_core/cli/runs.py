@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from ..client import Client
+from .confirming import YesFlag, confirm
 from .errors import REFUSED
 from .fan_outs import item_of
 from .groups import Command, noun
@@ -191,8 +192,9 @@ def watch_(session: Session, run_id: _RunId) -> None:
 
 @app.command("cancel", cls=Command)
 @takes(server())
-def cancel(session: Session, run_id: _RunId, reason: _Reason = None) -> None:
+def cancel(session: Session, run_id: _RunId, reason: _Reason = None, yes: YesFlag = False) -> None:
     """Cancel a run for good."""
+    confirm(session.out, f"Cancel run {run_id}? It cannot be undone.", yes=yes)
     _change(session, run_id, "cancelled", reason)
 
 

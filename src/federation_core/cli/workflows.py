@@ -8,6 +8,7 @@ import typer
 
 from ..spine.definition import Workflow
 from ..spine.workflow_file import WorkflowProblems, parse_workflow
+from ..spine.workflow_warnings import workflow_warnings
 from .errors import REFUSED
 from .groups import Command, noun
 from .inputs import read_text
@@ -28,7 +29,8 @@ _Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow 
 def check(out: Output, files: _Files) -> None:
     """Say what is wrong with workflow files, and where.
 
-    One line each, `file:line:column: what is wrong`. Exit status 1 where there is any.
+    One line each, `file:line:column: what is wrong`. Exit status 1 where there is any. What is
+    right, but may show a sensitive value elsewhere, is warned of.
     """
     results = [_check(path) for path in files]
     lines = [line for _, told in results for line in told]
@@ -40,20 +42,25 @@ def check(out: Output, files: _Files) -> None:
 
 def _check(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The verdict on one file, for programs and for people."""
+    text = read_text(path)
     try:
-        workflow = parse_workflow(read_text(path), source=str(path))
+        workflow = parse_workflow(text, source=str(path))
     except WorkflowProblems as e:
         problems = msgspec.to_builtins(e.problems)
-        return {"file": str(path), "ok": False, "problems": problems}, str(e).split("\n")
-    told = f"{path}: ok, {workflow.id} {workflow.version}, {_count(workflow)}"
+        told = {"file": str(path), "ok": False, "problems": problems, "warnings": []}
+        return told, str(e).split("\n")
+    warnings = workflow_warnings(text)
+    lines = [f"{path}: ok, {workflow.id} {workflow.version}, {_count(workflow)}"]
+    lines += [f"{path}:{w.line}:{w.column}: warning: {w.message}" for w in warnings]
     return {
         "file": str(path),
         "ok": True,
         "problems": [],
+        "warnings": msgspec.to_builtins(warnings),
         "workflow_id": workflow.id,
         "version": workflow.version,
         "definition_hash": workflow.definition_hash,
-    }, [told]
+    }, lines
 
 
 def _count(workflow: Workflow) -> str:

@@ -12,7 +12,7 @@ from ..errors import StaleAppend
 from ..ledger import Ledger, Payload
 from ..ledger.documents import RunDoc
 from ..ledger.kin import Ended, ended_child, nursery
-from ..spine import events
+from ..ledger.said import run_said
 from ..spine.actions import Join
 from ..spine.actor import Actor
 from ..spine.children import MAX_DEPTH, REFUSED
@@ -23,7 +23,7 @@ from ..spine.run import RUN_TIMEOUT, Run
 from ..spine.schemas import validate
 from ..spine.turn import Turn
 from .births import ask_birth
-from .execution import Outcome
+from .execution import Fault, Outcome
 from .governor import Governor
 from .live import LiveRuns
 from .ports import Clock, NewId
@@ -62,11 +62,11 @@ class Children:
         while True:
             found = await self._ledger.read(ended_child, parent.tenant, join.child_run_id)
             if isinstance(found, Ended):
-                return _joined(parent, join, found)
+                return _joined(join, found)
             if join.deadline is not None and self._clock() >= join.deadline:
                 timeout_ms = _spec(parent, join).timeout_ms
                 why = f"Child run {join.child_run_id} did not end within {timeout_ms} ms."
-                return _failed(parent, join, "Timeout", why, retriable=True)
+                return _failed(join, "Timeout", why, retriable=True)
             if found:
                 return None
             try:
@@ -78,7 +78,7 @@ class Children:
         try:
             workflow, payloads = await self._prepared(parent, join)
         except _Refused as e:
-            return _failed(parent, join, REFUSED, str(e))
+            return _failed(join, REFUSED, str(e))
         run = Run(workflow, join.child_run_id, parent.tenant)
         async with self._runs.hold(run.run_id, born=run) as live:
             if not live.run.head.seq:
@@ -168,18 +168,20 @@ def _spec(parent: Run, join: Join) -> StepSpec:
     return spec
 
 
-def _joined(parent: Run, join: Join, ended: Ended) -> Outcome:
+def _joined(join: Join, ended: Ended) -> Outcome:
     doc = ended.doc
     if doc.status != "completed":
-        return _failed(parent, join, "ChildFailed", _why(doc), retriable=_may_try_again(doc))
+        return _failed(join, "ChildFailed", _why(ended), retriable=_may_try_again(doc))
     if ended.output is None:
         why = f"The output of child run {doc.run_id} was erased before it was taken."
-        return _failed(parent, join, "OutputErased", why)
+        return _failed(join, "OutputErased", why)
     return Outcome(join.step_id, join.attempt, payload=ended.output)
 
 
-def _why(doc: RunDoc) -> str:
-    reason = doc.reason or doc.error_code or "no reason given"
+def _why(ended: Ended) -> str:
+    doc = ended.doc
+    said = run_said(doc.reason, doc.error_code, doc.error_hash, ended.errors)
+    reason = said or doc.error_code or "no reason given"
     if len(reason) > _MAX_REASON:
         reason = reason[:_MAX_REASON] + "…"
     what = "was cancelled" if doc.status == "cancelled" else "failed"
@@ -192,10 +194,5 @@ def _may_try_again(doc: RunDoc) -> bool:
     return doc.status == "failed" and doc.error_code in ("step_failed", RUN_TIMEOUT)
 
 
-def _failed(
-    parent: Run, join: Join, kind: str, message: str, *, retriable: bool = False
-) -> Outcome:
-    if _spec(parent, join).sensitive:
-        message = "withheld: the step is sensitive"
-    error = events.StepError(type=kind, message=message)
-    return Outcome(join.step_id, join.attempt, error=error, retriable=retriable)
+def _failed(join: Join, kind: str, message: str, *, retriable: bool = False) -> Outcome:
+    return Outcome(join.step_id, join.attempt, error=Fault(kind, message), retriable=retriable)

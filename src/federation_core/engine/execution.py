@@ -8,13 +8,12 @@ from ..errors import FederationError
 from ..executors import StepContext, StepError, run_step
 from ..executors.registry import Executors
 from ..ledger import Payload
-from ..spine import events
 from ..spine.definition import StepSpec
 from ..spine.run import Run
 from ..spine.steps import Permit
 from ..telemetry import executing
 
-__all__ = ["Job", "Outcome", "Worker", "execute"]
+__all__ = ["Fault", "Job", "Outcome", "Worker", "execute"]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -45,6 +44,13 @@ class Job(msgspec.Struct, frozen=True):
         )
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """Why an attempt failed: its type, and what was said, which may quote any value."""
+
+    type: str
+    message: str
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How an attempt ended: an output, or an error and whether it may be tried again. `payload` is
     an output that is stored elsewhere already, as a child run's is."""
@@ -53,7 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
     attempt: int
     output: Any = None
     payload: Payload | None = None
-    error: events.StepError | None = None
+    error: Fault | None = None
     retriable: bool = False
 
 
@@ -79,14 +85,9 @@ async def execute(executors: Executors, job: Job) -> Outcome:
         with executing(context, executors):
             output = await run_step(executors, job.spec, job.input, context, job.scope)
     except StepError as e:
-        return _failed(job, e.type, e.message, retriable=e.retriable)
+        fault, retriable = Fault(e.type, e.message), e.retriable
     except FederationError as e:
-        return _failed(job, type(e).__name__, e.detail, retriable=False)
-    return Outcome(permit.step_id, permit.attempt, output)
-
-
-def _failed(job: Job, kind: str, message: str, *, retriable: bool) -> Outcome:
-    if job.spec.sensitive:
-        message = "withheld: the step is sensitive"
-    error = events.StepError(type=kind, message=message)
-    return Outcome(job.permit.step_id, job.permit.attempt, error=error, retriable=retriable)
+        fault, retriable = Fault(type(e).__name__, e.detail), False
+    else:
+        return Outcome(permit.step_id, permit.attempt, output)
+    return Outcome(permit.step_id, permit.attempt, error=fault, retriable=retriable)

@@ -12,6 +12,7 @@ import structlog
 
 from ..errors import FederationError, LedgerUnavailable
 from ..ledger import Ledger, queries
+from ..ledger.node import NodeFenced
 from ..telemetry.families import Family, counter, gauge
 from .driver import Driver
 from .ports import Clock
@@ -86,6 +87,8 @@ class LocalEngine:
                     come_back = await self._driver.drive(run_id, nudge)
                 finally:
                     self._in_place -= 1
+        except NodeFenced:
+            pass  # others go on with it, as the sweep that follows lets this one do
         except FederationError as e:
             self._stopped += 1
             # Nothing of this run executes any more; it stays as it is for an operator to see.

@@ -40,8 +40,8 @@ from ..spine.commands import (
 )
 from ..spine.decision import Decision
 from ..spine.definition import StepSpec
-from ..spine.events import StepError
 from ..spine.expressions import ExpressionError
+from ..spine.failures import error_value, is_error_type
 from ..spine.handle import handle
 from ..spine.run import Run
 from ..spine.steps import Running
@@ -49,7 +49,7 @@ from ..spine.turn import Turn
 from .asking import ValueMissing, ask, needed, scope
 from .children import VIA
 from .compiled import CompiledStep, CompiledWorkflow
-from .execution import Job, Outcome
+from .execution import Fault, Job, Outcome
 from .gathering import output_hashes
 from .governor import Governor
 from .live import LiveRun
@@ -60,6 +60,11 @@ __all__ = ["Progress"]
 
 _UNFIT = (ExpressionError, InvalidInput, TooLarge, ValueMissing)
 """What fails a run. Any other error is the server's own, and may be gone the next time."""
+
+_Unfit = ExpressionError | InvalidInput | TooLarge | ValueMissing
+
+_NAMELESS = "StepError"
+"""The type of a failure whose own is no name."""
 
 
 class Progress:
@@ -127,10 +132,20 @@ class Progress:
             digest = self._output(outcome)
             handle(self.turn, CompleteStep(step_id=outcome.step_id, output_hash=digest))
         else:
-            handle(
-                self.turn,
-                FailStep(step_id=outcome.step_id, error=outcome.error, retriable=outcome.retriable),
-            )
+            self._fail_step(outcome.step_id, outcome.error, retriable=outcome.retriable)
+
+    def _fail_step(self, step_id: str, fault: Fault, *, retriable: bool = False) -> None:
+        kind, message = fault.type, fault.message
+        if not is_error_type(kind):
+            kind, message = _NAMELESS, f"{kind}: {message}"
+        digest = self._seal_error(kind, message, sensitive=self._spec(step_id).sensitive)
+        command = FailStep(step_id=step_id, error_type=kind, error_hash=digest, retriable=retriable)
+        handle(self.turn, command)
+
+    def _seal_error(self, kind: str, message: str, *, sensitive: bool) -> str:
+        payload = seal_payload(error_value(kind, message), sensitive=sensitive)
+        self.payloads.append(payload)
+        return payload.hash
 
     def _output(self, outcome: Outcome) -> str:
         if outcome.payload is None:
@@ -181,7 +196,8 @@ class Progress:
         try:
             command = await self._proposal(step_id)
         except _UNFIT as e:
-            self._fail(e.error_code, f"step {step_id} cannot be put to policy: {e.detail}")
+            why = f"step {step_id} cannot be put to policy"
+            self._fail(e, why, sensitive=self._spec(step_id).sensitive)
             return
         handle(self.turn, command)
 
@@ -192,7 +208,8 @@ class Progress:
         try:
             command = await self._spread(step_id)
         except _UNFIT as e:
-            self._fail(e.error_code, f"step {step_id} has no list of items: {e.detail}")
+            why = f"step {step_id} has no list of items"
+            self._fail(e, why, sensitive=self._spec(step_id).sensitive)
             return
         handle(self.turn, command)
 
@@ -245,7 +262,7 @@ class Progress:
             given = await needed(self.live, self.run.input_hash)
             decision = await self._ask_run("run.start", given)
         except _UNFIT as e:
-            self._fail(e.error_code, f"the run cannot be put to policy: {e.detail}")
+            self._fail(e, "the run cannot be put to policy", sensitive=self.run.sensitive)
             return
         handle(self.turn, StartRun(decision=decision))
 
@@ -258,7 +275,7 @@ class Progress:
             digest = self._keep(await self._seal_run_output(output), output)
             decision = await self._ask_run("run.complete")
         except _UNFIT as e:
-            self._fail(e.error_code, f"the run has no output: {e.detail}")
+            self._fail(e, "the run has no output", sensitive=await self._is_sensitive())
             return
         handle(self.turn, CompleteRun(output_hash=digest, decision=decision))
 
@@ -293,8 +310,10 @@ class Progress:
             step_input=subject,
         )
 
-    def _fail(self, code: str, reason: str) -> None:
-        handle(self.turn, FailRun(code=code, reason=reason))
+    def _fail(self, error: _Unfit, reason: str, *, sensitive: bool) -> None:
+        """What the error says may quote a value; it is salted where that would be."""
+        digest = self._seal_error(error.error_code, error.detail, sensitive=sensitive)
+        handle(self.turn, FailRun(code=error.error_code, reason=reason, error_hash=digest))
 
     async def _recover(self, step_id: str) -> None:
         state = self.run.steps[step_id].state
@@ -305,8 +324,7 @@ class Progress:
                 seen = await scope(self.live, self._compiled_step(step_id).reads, step_id)
             except (ValueMissing, TooLarge) as e:
                 kind = "InputErased" if isinstance(e, ValueMissing) else "TooLarge"
-                lost = StepError(type=kind, message=e.detail)
-                handle(self.turn, FailStep(step_id=step_id, error=lost))
+                self._fail_step(step_id, Fault(kind, e.detail))
                 return
             self._inputs[step_id] = (value, seen)
         handle(self.turn, RecoverStep(step_id=step_id))
@@ -322,7 +340,8 @@ class Progress:
         try:
             said = await needed(self.live, gate.input_hash)
         except ValueMissing as e:
-            self._fail(e.error_code, f"nobody knows what was said at gate {gate.gate_name}: {e}")
+            why = f"nobody knows what was said at gate {gate.gate_name}"
+            self._fail(e, why, sensitive=self._spec(step_id).sensitive)
             return
         if isinstance(action, CloseGateStep):
             approvers = [a.actor_id for a in gate.approvals]

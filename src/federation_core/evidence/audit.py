@@ -22,7 +22,16 @@ from ..spine.schedule import Schedule, follow
 from ..transparency import TransparencyError, open_checkpoint
 from .keys import Epoch, epoch_at, epochs_of
 from .log_queries import SignedCheckpoint, rotations
-from .verify import Chain, Kinship, Life, Refusal, compare_restart, leaf_hash, parse_event
+from .verify import (
+    Chain,
+    Kinship,
+    Life,
+    Refusal,
+    compare_restart,
+    leaf_hash,
+    parse_event,
+    read_definition,
+)
 
 __all__ = ["AuditReport", "Progress", "audit", "audit_in"]
 
@@ -327,7 +336,7 @@ class _Audit:
             what = "is missing" if text is None else "was changed"
             if text is None or sha256(text) != digest:
                 raise Refusal("FILE_MISSING", f"The definition {digest} {what}.")
-            self._definitions[digest] = json.loads(text)
+            self._definitions[digest] = read_definition(text) or {}
         return self._definitions[digest]
 
     def _object(self, digest: str) -> bytes | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["plain", "quoted", "section", "table"]
+__all__ = ["counted", "plain", "quoted", "section", "table"]
 
 # Controls, surrogates, marks that reorder or hide text, and the separators that end a line.
 _UNSEEN = re.compile(
@@ -27,6 +27,11 @@ def quoted(value: object, limit: int = 120) -> str:
     none."""
     text = plain("" if value is None else value, limit)
     return f"`{text}`" if text else "–"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 step was`, `1,000 steps were`: the number, and the words for one or for many."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

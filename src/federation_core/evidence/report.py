@@ -4,24 +4,29 @@ It has no time of its own: the same pack has the same report.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 
 from sqlalchemy import Connection
 
-from .markdown import quoted, section, table
+from ..ledger import Payload
+from ..ledger.evidence_queries import payload_of
+from ..ledger.said import run_said
+from ..spine import events as e
+from .markdown import counted, quoted, section, table
+from .report_definition import Definitions
 from .report_facts import ReportFacts
-from .report_run import overview, run_lines
+from .report_people import bypass_lines
+from .report_run import run_lines
 from .report_tail import tail_lines
-from .retelling import by, moment, told_events
+from .report_whole import Whole
+from .retelling import told_events
 from .scan import RunScan
-from .story import PolicyUse, RunStory
+from .story import RunStory
 from .telling import tell
 
 __all__ = ["report_chunks"]
 
 MOST_RUNS = 50
 """Of a pack of more runs, the others are told of in one line each."""
-MOST_LINES = 1_000
 
 _INTRO = """\
 This text retells what the events in this evidence pack say. **It proves nothing by itself**:
@@ -49,60 +54,52 @@ def _lines(c: Connection, facts: ReportFacts) -> Iterator[str]:
     yield from section(1, "Evidence report")
     yield _INTRO
     yield ""
-    policies: dict[str, PolicyUse] = {}
-    places: dict[str, str] = {}
-    if len(facts.runs) > 1:
-        yield from _register(c, facts)
-    for scan in facts.runs[:MOST_RUNS]:
-        story = _story(c, scan, facts)
-        _gather(story, policies, places)
-        if len(facts.runs) > 1:
+    whole, definitions = Whole(), Definitions(c)
+    for scan in facts.runs:
+        story = _story(c, scan, facts, definitions)
+        whole.take(scan, story)
+    yield from bypass_lines(whole.bypasses, whole.bypasses_seen)
+    if len(facts.runs) == 1:
+        yield from run_lines(scan, story, depth=2)
+    else:
+        yield from _register(whole, len(facts.runs))
+        for scan in facts.runs[:MOST_RUNS]:
             yield from section(2, f"Run {quoted(scan.run_id)}")
-        yield from run_lines(scan, story, depth=2 if len(facts.runs) == 1 else 3)
-    for scan in facts.runs[MOST_RUNS:]:
-        _gather(_story(c, scan, facts), policies, places)
-    yield from tail_lines(facts, policies, places)
+            yield from run_lines(scan, _story(c, scan, facts, definitions), depth=3)
+    yield from tail_lines(facts, whole.policies, whole.places)
 
 
-def _story(c: Connection, scan: RunScan, facts: ReportFacts) -> RunStory:
+def _story(c: Connection, scan: RunScan, facts: ReportFacts, definitions: Definitions) -> RunStory:
     told = told_events(c, scan.stream, len(scan.positions))
-    return tell(told, facts.payloads.absent)
+    story = tell(told, facts.payloads.absent, definitions.steps(scan.definition_hash))
+    if story.end is not None and isinstance(story.end.data, e.RunEnded):
+        story.why = _why(c, scan, facts, story.end.data)
+    return story
 
 
-def _gather(story: RunStory, policies: dict[str, PolicyUse], places: dict[str, str]) -> None:
-    for digest, use in story.policies.items():
-        known = policies.setdefault(digest, PolicyUse(use.policy_id))
-        known.tiers |= use.tiers
-        known.decided += use.decided
-        known.tightened += use.tightened
-    for digest, place in story.places.items():
-        places.setdefault(digest, place)
+def _why(c: Connection, scan: RunScan, facts: ReportFacts, end: e.RunEnded) -> str | None:
+    """What was said of the failure is a payload, and told where this pack has payloads."""
+    if not facts.shown or end.error_hash is None:
+        return end.reason
+    found = payload_of(c, scan.stream, end.error_hash)
+    if found is not None and facts.sensitive:
+        found = Payload(found.hash, found.value)
+    errors = {} if found is None else {found.hash: found}
+    return run_said(end.reason, end.error_code, end.error_hash, errors)
 
 
-def _register(c: Connection, facts: ReportFacts) -> Iterator[str]:
-    yield from section(2, f"The {len(facts.runs):,} runs")
+def _register(whole: Whole, count: int) -> Iterator[str]:
+    yield from section(2, f"The {count:,} runs")
     yield from table(
-        ("run", "workflow", "started by", "started (UTC)", "outcome", "steps", "refusals"),
-        (_row(c, scan, facts) for scan in islice(facts.runs, MOST_LINES)),
-    )
-    if len(facts.runs) > MOST_LINES:
-        yield f"{len(facts.runs) - MOST_LINES:,} further runs are in the pack and not listed here."
+        ("run", "workflow", "started by", "started (UTC)", "outcome", "steps", "bypasses",
+         "refusals"),
+        whole.rows,
+    )  # fmt: skip
+    if count > len(whole.rows):
+        left_out = count - len(whole.rows)
+        told = counted(left_out, "further run is", "further runs are")
+        yield f"{told} in the pack and not listed here."
         yield ""
-    if len(facts.runs) > MOST_RUNS:
+    if count > MOST_RUNS:
         yield f"The first {MOST_RUNS} are told of below."
         yield ""
-
-
-def _row(c: Connection, scan: RunScan, facts: ReportFacts) -> tuple[object, ...]:
-    story = _story(c, scan, facts)
-    born = story.born
-    assert born is not None
-    return (
-        quoted(scan.run_id),
-        overview(story)["workflow"],
-        by(born.actor, born.via),
-        moment(born.at),
-        story.status,
-        f"{story.steps_seen:,}",
-        f"{story.refusals_seen:,}",
-    )

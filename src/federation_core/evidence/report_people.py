@@ -1,12 +1,13 @@
 """The part of the report that tells of people: gates, their answers, and what was refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from .markdown import quoted, table
+from ..spine import events as e
+from .markdown import counted, quoted, table
 from .retelling import by, moment
-from .story import AnswerStory, GateStory, RunStory
+from .story import AnswerStory, BypassStory, GateStory, RunStory
 
-__all__ = ["gate_lines", "refusal_lines"]
+__all__ = ["bypass_lines", "gate_lines", "refusal_lines"]
 
 
 def gate_lines(story: RunStory) -> Iterator[str]:
@@ -17,10 +18,11 @@ def gate_lines(story: RunStory) -> Iterator[str]:
         return
     yield from table(
         ("gate", "about", "asked (UTC)", "who may answer", "expires (UTC)", "status"),
-        (_gate(gate) for gate in story.gates.values()),
+        (_gate(gate, is_over=story.end is not None) for gate in story.gates.values()),
     )
     if story.gates_seen > len(story.gates):
-        yield f"{story.gates_seen - len(story.gates):,} further gates are left out."
+        left_out = story.gates_seen - len(story.gates)
+        yield counted(left_out, "further gate is left out.", "further gates are left out.")
         yield ""
     answers = [(gate, answer) for gate in story.gates.values() for answer in gate.answers]
     if answers:
@@ -30,22 +32,50 @@ def gate_lines(story: RunStory) -> Iterator[str]:
         )
 
 
-def _gate(gate: GateStory) -> tuple[str, ...]:
+def _gate(gate: GateStory, *, is_over: bool) -> tuple[str, ...]:
     asked = gate.asked
     about = f"step {quoted(asked.step_id, 60)}" if asked.step_id else quoted(asked.action)
     if asked.covers:
         about += f", flagged by {quoted(', '.join(asked.covers))}"
-    who = ", ".join(quoted(name, 60) for name in asked.required_approvers[:20])
-    who = who or "anyone who may answer gates"
-    people = f"{asked.quorum} different people of: " if asked.quorum > 1 else ""
+    status = "pending when the run ended" if is_over and gate.status == "pending" else gate.status
     return (
         quoted(asked.gate_name),
         about,
         f"{moment(gate.at)} by {by(gate.actor, gate.via)}",
-        people + who,
+        _people(asked),
         moment(asked.expires_at),
-        gate.status,
+        "**bypassed**" if status == "bypassed" else status,
     )
+
+
+def _people(asked: e.GateRequested) -> str:
+    who = ", ".join(quoted(name, 60) for name in asked.required_approvers[:20])
+    people = f"{asked.quorum} different people of: " if asked.quorum > 1 else ""
+    return people + (who or "anyone who may answer gates")
+
+
+def bypass_lines(bypasses: Sequence[tuple[str, BypassStory]], seen: int) -> Iterator[str]:
+    """The gates that somebody let runs through without those who were asked: what an auditor looks
+    for first. Nothing where there are none; of `seen` only `bypasses` are listed."""
+    if not seen:
+        return
+    told = counted(seen, "gate was bypassed", "gates were bypassed")
+    yield f"**⚠ {told} in an emergency.** One person let the run through, without the approval that"
+    yield "was asked for:"
+    yield ""
+    yield from table(
+        ("bypassed (UTC)", "run", "gate", "step", "by", "why", "who was asked"),
+        (
+            (moment(b.at), quoted(run_id), quoted(b.what.gate_name), quoted(b.what.step_id, 60),
+             f"**{by(b.actor, b.via)}**", quoted(b.what.reason, 400),
+             _people(b.asked) if b.asked else "–")
+            for run_id, b in bypasses
+        ),
+    )  # fmt: skip
+    if seen > len(bypasses):
+        left_out = seen - len(bypasses)
+        yield counted(left_out, "further one is left out.", "further ones are left out.")
+        yield ""
 
 
 def _answer(gate: GateStory, answer: AnswerStory) -> tuple[str, ...]:
@@ -85,5 +115,6 @@ def refusal_lines(story: RunStory) -> Iterator[str]:
             ),
         )  # fmt: skip
     if story.refusals_seen > len(story.refusals):
-        yield f"{story.refusals_seen - len(story.refusals):,} further refusals are left out."
+        left_out = story.refusals_seen - len(story.refusals)
+        yield counted(left_out, "further refusal is left out.", "further refusals are left out.")
         yield ""

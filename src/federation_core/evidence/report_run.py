@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from ..spine import events as e
-from .markdown import quoted, section, table
+from .markdown import counted, quoted, section, table
 from .report_people import gate_lines, refusal_lines
 from .retelling import by, lasted, moment, seconds_between
 from .scan import RunScan
-from .story import SHORT_RUN, RunStory, StepStory
+from .story import MOST_EVENTFUL, SHORT_RUN, RunStory, StepStory
 
 __all__ = ["overview", "run_lines"]
 
@@ -56,6 +57,8 @@ def overview(story: RunStory) -> dict[str, str]:
         "answers at gates": _counts(story.answers) or "none",
         "attempts refused": f"{story.refusals_seen:,}",
     }
+    if story.bypasses_seen:
+        told["gates bypassed"] = f"**{story.bypasses_seen:,}**, told of at the top"
     if data.tags:
         told["tags"] = ", ".join(quoted(tag, 40) for tag in data.tags[:20])
     if data.parent_run_id:
@@ -64,8 +67,8 @@ def overview(story: RunStory) -> dict[str, str]:
         told["executes step"] = f"{quoted(data.parent_step)} of that run, and ends with it"
     if data.restarted_from:
         told["restarted from run"] = (
-            f"{quoted(data.restarted_from)}; {story.carried:,} steps were carried over, and not "
-            "done again"
+            f"{quoted(data.restarted_from)}; {counted(story.carried, 'step was', 'steps were')} "
+            "carried over, and not done again"
         )
     if end is not None and isinstance(end.data, e.RunEnded):
         told["receipt"] = quoted(end.data.workflow_receipt_hash)
@@ -82,8 +85,10 @@ def _outcome(story: RunStory) -> str:
     if story.end is None or not isinstance(story.end.data, e.RunEnded):
         return f"none yet: {story.status}"
     data = story.end.data
+    who = f" by {by(story.end.actor, story.end.via)}" if data.new_status == "cancelled" else ""
     why = f" ({quoted(data.error_code)})" if data.error_code else ""
-    return f"**{data.new_status}**{why}{f': {quoted(data.reason, 400)}' if data.reason else ''}"
+    reason = f": {quoted(story.why, 400)}" if story.why else ""
+    return f"**{data.new_status}**{who}{why}{reason}"
 
 
 def _counts(counter: Counter[str]) -> str:
@@ -96,23 +101,32 @@ def _steps(story: RunStory) -> Iterator[str]:
     if not story.steps_seen and not story.fans:
         yield "No step was begun."
         yield ""
-        return
     left_out = sum(story.dropped.values())
     yield from _fan_outs(story)
     if story.steps_seen > SHORT_RUN:
         yield "Listed is what was out of the ordinary."
         yield ""
-    if story.listed:
+    if story.listed or story.unreached:
         yield from table(
             ("#", "step", "type", "result", "began (UTC)", "took", "policy", "approved by"),
-            (_row(step) for step in story.steps),
+            chain(_attempts(story), islice(_unreached(story), MOST_EVENTFUL)),
         )
-    if left_out:
-        smooth = left_out - story.eventful_dropped
-        if smooth:
-            yield f"{smooth:,} uneventful steps are left out: allowed, begun once, completed."
-        if story.eventful_dropped:
-            yield f"{story.eventful_dropped:,} further steps are left out for their number."
+    unlisted = max(0, len(story.unreached) - MOST_EVENTFUL)
+    smooth = left_out - story.eventful_dropped
+    attempts = sum(step.earlier_seen - len(step.earlier) for step in story.listed.values())
+    for count, one, many in (
+        (smooth, "uneventful step is left out: allowed, begun once, completed.",
+         "uneventful steps are left out: allowed, begun once, completed."),
+        (story.eventful_dropped, "further step is left out.",
+         "further steps are left out for their number."),
+        (attempts, "further attempt that did not succeed is left out.",
+         "further attempts that did not succeed are left out for their number."),
+        (unlisted, "further step that was not reached is left out.",
+         "further steps that were not reached are left out for their number."),
+    ):  # fmt: skip
+        if count:
+            yield counted(count, one, many)
+    if left_out or attempts or unlisted:
         yield ""
 
 
@@ -137,13 +151,27 @@ def _fan_outs(story: RunStory) -> Iterator[str]:
     )
 
 
+def _attempts(story: RunStory) -> Iterator[tuple[object, ...]]:
+    """A row for each attempt of each step; those of a step have its number."""
+    for step in story.steps:
+        yield from map(_row, step.earlier)
+        yield _row(step)
+
+
+def _unreached(story: RunStory) -> Iterator[tuple[object, ...]]:
+    """A row for each step of the definition that nothing happened about."""
+    told = "not reached" if story.end is not None else "not reached yet"
+    for step_id, step_type in story.unreached.items():
+        yield "–", quoted(step_id, 60), quoted(step_type, 20), told, "–", "–", "–", "–"
+
+
 def _row(step: StepStory) -> tuple[object, ...]:
     result = step.status
     if step.carried_from:
         result += f" in run {quoted(step.carried_from, 60)}, carried over"
     if step.child:
         result += f" by run {quoted(step.child, 60)}"
-    if step.attempts > 1:
+    if step.attempts > 1 or step.status == "failed":
         result += f", attempt {step.attempts}"
     if step.doubted:
         result += ", had been cut off"
@@ -157,8 +185,17 @@ def _row(step: StepStory) -> tuple[object, ...]:
         moment(step.began),
         lasted(None if step.took_ms is None else step.took_ms / 1000),
         _policy(step),
-        ", ".join(quoted(name, 60) for name in step.approved_by) or "–",
+        _let_pass_by(step),
     )
+
+
+def _let_pass_by(step: StepStory) -> str:
+    """Who approved; somebody who bypassed the gate did not, and stands out."""
+    approved = ", ".join(quoted(name, 60) for name in step.approved_by)
+    if not step.bypassed_by:
+        return approved or "–"
+    bypassed = ", ".join(quoted(name, 60) for name in step.bypassed_by)
+    return f"{approved or 'nobody'}; **bypassed** by {bypassed}"
 
 
 def _policy(step: StepStory) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from ..spine.canonical import ZERO_HASH
-from .markdown import quoted, section, table
+from .markdown import counted, quoted, section, table
+from .report_by_hand import HOW_TO_VERIFY
 from .report_facts import ReportFacts
 from .retelling import by, moment
 from .story import PolicyUse
@@ -11,42 +12,6 @@ from .story import PolicyUse
 __all__ = ["tail_lines"]
 
 MOST_VALUES = 50
-
-_VERIFY = """\
-1. Get the file of trusted keys (`trust.txt`) from the operator by another way than this pack, and
-   the verifier from a place that you trust; it is one file, and needs Python 3.11 and nothing else.
-   A copy of it is in the pack as `verify.py`: compare it before you run it.
-2. Run it on the pack as you received it:
-
-   ```sh
-   python3 verify.py pack.zip --trust trust.txt
-   ```
-
-   It says `VALID` or `VALID_WITH_REDACTIONS`, or names the first thing that is wrong.
-
-Without it, by hand, in a folder with the unpacked pack and the trust text:
-
-```sh
-sha256sum manifest.json        # the evidence pack hash; then every other file:
-jq -r '.files | to_entries[] | "\\(.value.sha256)  \\(.key)"' manifest.json |
-  sha256sum --check --quiet && echo every file is the one that the manifest names
-for f in events/*.jsonl; do    # the hash of a stream's first event is the "prev" of its second
-  (printf '\\0'; head -n 1 "$f" | tr -d '\\n') | sha256sum; sed -n 2p "$f" | jq -r .prev
-done
-r=$(find . -name '*.dsse.json' | sort | head -n 1)   # the signature of the first receipt
-jq -r .payload "$r" | base64 -d > receipt.json
-jq -r '.signatures[0].sig' "$r" | base64 -d > receipt.sig
-t=$(jq -r .payloadType "$r")
-printf 'DSSEv1 %d %s %d ' ${#t} "$t" "$(wc -c < receipt.json)" | cat - receipt.json > receipt.pae
-(printf '\\60\\52\\60\\5\\6\\3\\53\\145\\160\\3\\41\\0'
-  sed -n 's/^issuer [^+]*+[0-9a-f]*+//p' trust.txt | head -n 1 | base64 -d | tail -c 32) |
-  openssl pkey -pubin -inform DER -out issuer.pem
-openssl pkeyutl -verify -pubin -inkey issuer.pem -rawin -in receipt.pae -sigfile receipt.sig
-jq . receipt.json
-```
-
-This shows that the files belong together, and who signed the receipt. That the run was lawful and
-is in the log, only the verifier shows. Every format: `docs/evidence.md` of Federation Core."""
 
 
 def tail_lines(
@@ -60,12 +25,13 @@ def tail_lines(
     yield from section(2, "What stands behind it")
     yield from _behind(facts)
     yield from section(2, "How to verify")
-    yield _VERIFY
+    yield HOW_TO_VERIFY
 
 
 def _policies(policies: Mapping[str, PolicyUse]) -> Iterator[str]:
     if ZERO_HASH in policies:
-        yield f"{policies[ZERO_HASH].decided:,} times no policy could be asked, and that is a deny."
+        times = counted(policies[ZERO_HASH].decided, "time", "times")
+        yield f"{times} no policy could be asked, and that is a deny."
         yield ""
     rows = [
         (quoted(use.policy_id), ", ".join(quoted(t, 20) for t in sorted(use.tiers)) or "–",
@@ -81,11 +47,18 @@ def _absent(facts: ReportFacts, places: Mapping[str, str]) -> Iterator[str]:
         yield "Whoever asked for this pack left all values out. Their hashes stand in the events."
         yield ""
     elif payloads.withheld:
-        yield f"{len(payloads.withheld):,} values of sensitive steps are withheld: they are there,"
-        yield "and an administrator can ask for a pack that has them."
+        withheld = counted(
+            len(payloads.withheld),
+            "value of a sensitive step is withheld: it is there,",
+            "values of sensitive steps are withheld: they are there,",
+        )
+        them = "it" if len(payloads.withheld) == 1 else "them"
+        yield withheld
+        yield f"and an administrator can ask for a pack that has {them}."
         yield ""
     if payloads.erased:
-        yield f"{len(payloads.erased):,} values were erased, and the log says so:"
+        were = counted(len(payloads.erased), "value was erased", "values were erased")
+        yield f"{were}, and the log says so:"
         yield ""
         erased = list(payloads.erased.items())
         yield from table(
@@ -97,10 +70,12 @@ def _absent(facts: ReportFacts, places: Mapping[str, str]) -> Iterator[str]:
             ),
         )  # fmt: skip
         if len(erased) > MOST_VALUES:
-            yield f"{len(erased) - MOST_VALUES:,} further ones are not listed."
+            left_out = len(erased) - MOST_VALUES
+            yield counted(left_out, "further one is not listed.", "further ones are not listed.")
             yield ""
     if payloads.missing:
-        yield f"**{len(payloads.missing):,} values are missing, and nothing says why:**"
+        are = counted(len(payloads.missing), "value is missing", "values are missing")
+        yield f"**{are}, and nothing says why:**"
         yield ""
         missing = sorted(payloads.missing)[:MOST_VALUES]
         rows = ((quoted(places.get(digest)), quoted(digest)) for digest in missing)
@@ -118,7 +93,7 @@ def _behind(facts: ReportFacts) -> Iterator[str]:
         seen = "1 witness has" if facts.witnesses == 1 else f"{facts.witnesses} witnesses have"
         seen, more = f"{seen} cosigned it: they saw the log grow, and would", "not sign another."
     yield f"The events stand in the log {quoted(facts.log)}, under a signed checkpoint over its"
-    yield f"first {facts.checkpoint_size:,} events."
+    yield f"first {counted(facts.checkpoint_size, 'event', 'events')}."
     yield seen
     yield more
     yield ""

@@ -10,12 +10,14 @@ from .retelling import Told
 from .timeline import Timeline
 
 __all__ = [
+    "MOST_ATTEMPTS",
     "MOST_EVENTFUL",
     "MOST_GATES",
     "MOST_REFUSALS",
     "SHORT_RUN",
     "WAITING",
     "AnswerStory",
+    "BypassStory",
     "FanStory",
     "GateStory",
     "PolicyUse",
@@ -27,14 +29,17 @@ __all__ = [
 SHORT_RUN = 40
 """Up to so many steps, every one of them is listed."""
 MOST_EVENTFUL = 200
+MOST_ATTEMPTS = 10
+"""Of one step, beside its last one."""
 MOST_GATES = 100
 MOST_REFUSALS = 50
 WAITING = "waiting for people"
 
 
 class StepStory(msgspec.Struct):
-    """`order` counts steps by their first appearance; `effects` are what policy said, in order,
-    without repetitions; `error` is the type of what the last attempt failed with;
+    """The last attempt of a step, and `earlier` those before it, of which there were
+    `earlier_seen`. `order` counts steps by their first appearance; `effects` are what policy said
+    of the attempt, in order, without repetitions; `error` is the type of what it failed with;
     `carried_from` is the run that did it, where this one was restarted and did not; `child` the
     last run of its own that executed it."""
 
@@ -52,8 +57,11 @@ class StepStory(msgspec.Struct):
     error: str | None = None
     doubted: bool = False
     approved_by: list[str] = []
+    bypassed_by: list[str] = []
     carried_from: str | None = None
     child: str | None = None
+    earlier: list["StepStory"] = []
+    earlier_seen: int = 0
 
     @property
     def is_finished(self) -> bool:
@@ -63,7 +71,7 @@ class StepStory(msgspec.Struct):
     def is_eventful(self) -> bool:
         """Something was not as a reader expects who is told how many steps completed."""
         smooth = self.status == "completed" and self.attempts == 1 and self.effects == ("allow",)
-        return not smooth or self.doubted or bool(self.approved_by)
+        return not smooth or self.doubted or bool(self.approved_by or self.bypassed_by)
 
 
 class FanStory(msgspec.Struct):
@@ -86,6 +94,17 @@ class AnswerStory(msgspec.Struct, frozen=True):
     said: str
     reason: str | None
     with_input: bool
+
+
+class BypassStory(msgspec.Struct, frozen=True):
+    """One gate that somebody let a run through in an emergency; `asked` are those who were to
+    answer it, None where the report does not remember them."""
+
+    at: str
+    actor: str
+    via: str | None
+    what: e.GateBypassed
+    asked: e.GateRequested | None
 
 
 class GateStory(msgspec.Struct):
@@ -114,21 +133,27 @@ class PolicyUse(msgspec.Struct):
 
 
 class RunStory(msgspec.Struct):
-    """`count` of steps by status; what was left out of the lists is only counted. `places` says of
-    the payloads that somebody asked about where they are named."""
+    """`count` of steps by status; what was left out of the lists is only counted. `unreached` are
+    the steps of the definition that no event is about, and their types. `places` says of the
+    payloads that somebody asked about where they are named, `why` why the run ended as it did, as
+    far as that is to be shown."""
 
     born: Told | None = None
     end: Told | None = None
+    why: str | None = None
     tenant: str = ""
     status: str = "pending"
     events: int = 0
     steps_seen: int = 0
     fans: dict[str, FanStory] = {}
     listed: dict[str, StepStory] = {}
+    unreached: dict[str, str] = {}
     dropped: Counter[str] = msgspec.field(default_factory=Counter)
     eventful_dropped: int = 0
     gates: dict[str, GateStory] = {}
     gates_seen: int = 0
+    bypasses: list[BypassStory] = []
+    bypasses_seen: int = 0
     refusals: list[RefusalStory] = []
     refusals_seen: int = 0
     decisions: Counter[str] = msgspec.field(default_factory=Counter)
@@ -146,4 +171,6 @@ class RunStory(msgspec.Struct):
 
     @property
     def by_status(self) -> Counter[str]:
-        return self.dropped + Counter(step.status for step in self.listed.values())
+        missed = "not reached" if self.end is not None else "not reached yet"
+        unreached = Counter({missed: len(self.unreached)})
+        return self.dropped + Counter(step.status for step in self.listed.values()) + unreached

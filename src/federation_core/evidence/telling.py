@@ -1,19 +1,23 @@
 """From a run's events to its story, in one pass."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from ..spine import events as e
 from ..spine.items import item_place
 from .places import places
 from .retelling import Told
 from .story import (
+    MOST_ATTEMPTS,
     MOST_EVENTFUL,
     MOST_GATES,
     MOST_REFUSALS,
     SHORT_RUN,
     WAITING,
     AnswerStory,
+    BypassStory,
     FanStory,
     GateStory,
     PolicyUse,
@@ -24,13 +28,19 @@ from .story import (
 
 __all__ = ["tell"]
 
+_MOST_NAMES = 10
 _MOST_PLACES = 1_000
 _OPEN = frozenset({"not begun", "running", WAITING, "in doubt"})
 
 
-def tell(told: Iterable[Told], wanted: frozenset[str] = frozenset()) -> RunStory:
-    """The story of a run's events; `wanted` are hashes of payloads to find the places of."""
-    story = RunStory()
+def tell(
+    told: Iterable[Told],
+    wanted: frozenset[str] = frozenset(),
+    defined: Mapping[str, str] | None = None,
+) -> RunStory:
+    """The story of a run's events; `wanted` are hashes of payloads to find the places of, `defined`
+    the steps of the definition and their types."""
+    story = RunStory(unreached=dict(defined or {}))
     for event in told:
         story.events += 1
         handler = _HANDLERS.get(type(event.data))
@@ -66,7 +76,27 @@ def _step(story: RunStory, step_id: str) -> StepStory:
     if step is None:
         step = story.listed[step_id] = StepStory(story.steps_seen, step_id)
         story.steps_seen += 1
+        story.unreached.pop(step_id, None)
     return step
+
+
+def _attempt(story: RunStory, step_id: str) -> StepStory:
+    """The step as its next attempt, where the one before has ended without success."""
+    step = _step(story, step_id)
+    if step.status not in ("failed", "in doubt"):
+        return step
+    if len(step.earlier) < MOST_ATTEMPTS:
+        step.earlier.append(msgspec.structs.replace(step, earlier=[]))
+    step.earlier_seen += 1
+    story.listed[step_id] = StepStory(
+        step.order,
+        step_id,
+        step.step_type,
+        attempts=step.attempts + 1,
+        earlier=step.earlier,
+        earlier_seen=step.earlier_seen,
+    )
+    return story.listed[step_id]
 
 
 def _finished(story: RunStory, step: StepStory) -> None:
@@ -99,7 +129,7 @@ def _decided(story: RunStory, _event: Told, data: e.PolicyEvaluated) -> None:
         if data.decision != "allow" and len(story.denials) < MOST_REFUSALS:
             story.denials.append(data)
         return
-    step = _step(story, data.step_id)
+    step = _attempt(story, data.step_id)
     step.step_type = data.step_type or step.step_type
     if step.effects[-1:] != (data.decision,):
         step.effects = (*step.effects, data.decision)[-6:]
@@ -112,7 +142,7 @@ def _decided(story: RunStory, _event: Told, data: e.PolicyEvaluated) -> None:
 
 
 def _started(story: RunStory, event: Told, data: e.StepStarted) -> None:
-    step = _step(story, data.step_id)
+    step = _attempt(story, data.step_id)
     step.step_type, step.attempts, step.status = data.step_type, data.attempt, "running"
     step.doubted, step.child = step.doubted or data.again, data.child_run_id
     step.began = step.began or event.at
@@ -131,12 +161,13 @@ def _completed(story: RunStory, event: Told, data: e.StepCompleted) -> None:
 
 def _fanned_out(story: RunStory, event: Told, data: e.StepFannedOut) -> None:
     story.fans[data.step_id] = FanStory(data.step_id, data.items, event.at)
+    story.unreached.pop(data.step_id, None)
 
 
 def _failed(story: RunStory, event: Told, data: e.StepFailed) -> None:
     step = _step(story, data.step_id)
     step.status, step.ended, step.took_ms = "failed", event.at, data.duration_ms
-    step.attempts, step.error = data.attempt, data.error.type
+    step.attempts, step.error = data.attempt, data.error_type
 
 
 def _in_doubt(story: RunStory, _event: Told, data: e.StepInDoubt) -> None:
@@ -181,15 +212,14 @@ def _answered(story: RunStory, event: Told, data: e.GateResolved | e.GateResumed
         isinstance(data, e.GateResumed),
     )
     _closed(story, data, data.gate_status, answer)
-    if data.decision == "approved":
-        _approved(story, event, data)
+    step = story.listed.get(data.step_id or "")
+    if data.decision == "approved" and step is not None:
+        _named(step.approved_by, event.actor)
 
 
-def _approved(story: RunStory, event: Told, data: Any) -> None:
-    if data.step_id is not None and data.step_id in story.listed:
-        step = story.listed[data.step_id]
-        if event.actor not in step.approved_by and len(step.approved_by) < 10:
-            step.approved_by.append(event.actor)
+def _named(names: list[str], name: str) -> None:
+    if name not in names and len(names) < _MOST_NAMES:
+        names.append(name)
 
 
 def _expired(story: RunStory, event: Told, data: e.GateExpired) -> None:
@@ -204,7 +234,14 @@ def _bypassed(story: RunStory, event: Told, data: e.GateBypassed) -> None:
         event.at, event.actor, event.via, None, "emergency bypass", data.reason, False
     )
     _closed(story, data, "bypassed", answer)
-    _approved(story, event, data)
+    step = story.listed.get(data.step_id or "")
+    if step is not None:
+        _named(step.bypassed_by, event.actor)
+    story.bypasses_seen += 1
+    if len(story.bypasses) < MOST_GATES:
+        gate = story.gates.get(data.gate_id)
+        asked = None if gate is None else gate.asked
+        story.bypasses.append(BypassStory(event.at, event.actor, event.via, data, asked))
 
 
 def _closed(story: RunStory, data: Any, status: str, answer: AnswerStory) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..spine import events as e
-from .markdown import plain
+from .markdown import counted, plain
 from .retelling import Told, seconds_between
 
 __all__ = ["Timeline"]
@@ -18,14 +18,25 @@ class Timeline:
     def __init__(self) -> None:
         self._begin: str | None = None
         self._lines: list[str] = []
+        self._bypassed: set[str] = set()
 
     def take(self, event: Told) -> None:
         self._begin = self._begin or event.at
         draw = _DRAWN.get(type(event.data))
         line = draw(event, event.data) if draw and len(self._lines) <= MOST_LINES else None
+        if isinstance(event.data, e.GateBypassed):
+            self._bypassed.add(event.data.gate_id)
+        if isinstance(event.data, e.PolicyEvaluated) and line is not None:
+            line = self._without_people(event.data) or line
         if line is not None:
             after = seconds_between(self._begin, event.at)
             self._lines.append(f"{after:>12,.3f} s  {line}")
+
+    def _without_people(self, data: e.PolicyEvaluated) -> str | None:
+        """Of something that was flagged and is allowed, where a bypass is what covers it."""
+        if data.decision != "allow" or self._bypassed.isdisjoint(data.covered_by):
+            return None
+        return f"! policy allows {_about(data)}, as its gate was bypassed"
 
     def lines(self) -> Iterator[str]:
         """As a block of Markdown; nothing for a run that is too long."""
@@ -45,10 +56,14 @@ def _who(event: Told) -> str:
     return f"{_name(event.actor)}{via}"
 
 
+def _about(data: e.PolicyEvaluated) -> str:
+    return f"step {_name(data.step_id)}" if data.step_id else _name(data.action)
+
+
 def _decided(_event: Told, data: e.PolicyEvaluated) -> str | None:
     if data.decision == "allow" and not data.covered_by:
         return None
-    about = f"step {_name(data.step_id)}" if data.step_id else _name(data.action)
+    about = _about(data)
     rules = f" [{plain(', '.join(data.rules_triggered), 60)}]" if data.rules_triggered else ""
     if data.decision == "deny":
         return f"✗ policy denies {about}{rules}"
@@ -67,9 +82,9 @@ def _answered(event: Told, data: e.GateResolved | e.GateResumed) -> str:
     return f"{mark} {_who(event)} {verb} gate {_name(data.gate_name)}"
 
 
-def _status(_event: Told, data: e.RunStatusChanged) -> str | None:
+def _status(event: Told, data: e.RunStatusChanged) -> str | None:
     if data.new_status == "paused":
-        return "‖ the run pauses"
+        return f"‖ {_who(event)} pauses the run" if data.hold else "‖ the run pauses"
     return "→ the run goes on" if data.previous_status == "paused" else None
 
 
@@ -79,8 +94,9 @@ def _started(_event: Told, data: e.StepStarted) -> str:
     return f"→ step {_name(data.step_id)} starts{' again' if data.again else ''}{attempt}{child}"
 
 
-def _ended(_event: Told, data: e.RunEnded) -> str:
-    return f"■ the run ends: {data.new_status}"
+def _ended(event: Told, data: e.RunEnded) -> str:
+    by = f" by {_who(event)}" if data.new_status == "cancelled" else ""
+    return f"■ the run ends: {data.new_status}{by}"
 
 
 def _simple(words: str) -> Callable[[Told, Any], str]:
@@ -105,13 +121,15 @@ _DRAWN: dict[type, Callable[[Told, Any], str | None]] = {
     e.StepInDoubt: _simple("? step {step} was cut off: nobody saw how it ended"),
     e.StepSkipped: _simple("– step {step} is skipped"),
     e.StepFannedOut: lambda _, d: (
-        f"⇉ step {_name(d.step_id)} is done for each of {d.items:,} items"
+        f"⇉ step {_name(d.step_id)} is done for each of {counted(d.items, 'item', 'items')}"
     ),
     e.StepCarried: _simple("→ step {step} is carried over from an earlier run"),
     e.GateRequested: _asked,
     e.GateResolved: _answered,
     e.GateResumed: _answered,
     e.GateExpired: _simple("✗ gate {gate} expired: nobody answered in time"),
-    e.GateBypassed: _simple("! {who} bypasses gate {gate} in an emergency"),
+    e.GateBypassed: lambda event, d: (
+        f"! {_who(event)} bypasses gate {_name(d.gate_name)} in an emergency: {plain(d.reason)}"
+    ),
     e.AttemptRefused: _simple("✗ refused: {who} attempted {what}"),
 }

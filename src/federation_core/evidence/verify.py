@@ -31,7 +31,7 @@ import sys
 import zipfile
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -56,6 +56,7 @@ __all__ = [
     "open_checkpoint",
     "parse_event",
     "parse_trust",
+    "read_definition",
     "verify_consistency",
     "verify_inclusion",
     "verify_pack",
@@ -413,6 +414,14 @@ class Checkpoint:
     signers: tuple[VerifierKey, ...]
     witnesses: tuple[VerifierKey, ...]
 
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """The witnesses by name; a key that cosigned under several names is one witness."""
+        names: dict[bytes, str] = {}
+        for key in self.witnesses:
+            names.setdefault(key.public, key.name)
+        return tuple(names.values())
+
 
 def open_checkpoint(data: bytes, trust: Trust) -> Checkpoint:
     """The checkpoint of a signed note. Raises `Refusal` unless a trusted log signed it; a line of a
@@ -738,6 +747,14 @@ def _is_quorum(value: Any) -> bool:
     return type(value) is int and value >= 1
 
 
+def _is_natural(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_tier(value: Any) -> bool:
+    return type(value) is str and re.fullmatch("0|[1-9][0-9]?", value) is not None
+
+
 def _is_flag(value: Any) -> bool:
     return (
         type(value) is dict
@@ -767,8 +784,9 @@ def _is_tightened(value: Any) -> bool:
     )
 
 
-def _is_error(value: Any) -> bool:
-    return type(value) is dict and value.keys() == {"type", "message"} and _names([*value.values()])
+def _is_error_type(value: Any) -> bool:
+    """A name, never a sentence, which could quote a value."""
+    return type(value) is str and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value) is not None
 
 
 _STATUS = frozenset({"pending", "running", "paused", "completed", "failed", "cancelled"})
@@ -849,10 +867,10 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "reason": str,
         "policy_id": str,
         "policy_hash": _is_hash,
-        "tier": str,
+        "tier": _is_tier,
         "rules_triggered?": _names,
         "request_hash": _is_hash,
-        "duration_us": int,
+        "duration_us": _is_natural,
         "flags?": _flags,
         "covered_by?": _names,
         "tightened?": _is_tightened,
@@ -870,7 +888,7 @@ _SHAPES: dict[str, dict[str, Kind]] = {
         "child_run_id?": str,
     },
     "FC-STEP-002": _ENDING | {"output_hash": _is_hash},
-    "FC-STEP-003": _ENDING | {"error": _is_error, "error_hash?": _is_hash},
+    "FC-STEP-003": _ENDING | {"error_type": _is_error_type, "error_hash?": _is_hash},
     "FC-STEP-004": {"step_id": str, "attempt": int, "not_before": _is_instant},
     "FC-STEP-005": {"step_id": str, "attempt": int},
     "FC-STEP-006": {"step_id": str, "reason": str},
@@ -985,24 +1003,74 @@ def _illegal(why: str) -> Refusal:
 _STEP_TYPES = frozenset({"OBSERVE", "DECIDE", "GATE", "ACT", "TRANSFORM"})
 _MAX_CONCURRENCY = 1_000
 _MAX_ITEMS = 100_000
+_RETRY = (
+    ("max_attempts", 1),
+    ("backoff_ms", 1_000),
+    ("factor_pct", 200),
+    ("max_backoff_ms", 60_000),
+)
+
+
+class _Number(str):
+    """A number with a fraction or an exponent, as it stands in the text."""
+
+    __slots__ = ()
+
+
+def read_definition(data: bytes) -> Json | None:
+    """The definition of a workflow as plain values, for `Life`; None where it is none. Fractions
+    may stand in it, unlike in events; they are kept as they are written."""
+    try:
+        definition = json.loads(data, parse_float=_Number)
+    except (ValueError, RecursionError):
+        return None
+    return definition if type(definition) is dict else None
+
+
+def _as_written(value: Any) -> str:
+    """The text of a part of a definition, which as a whole is in its RFC 8785 form."""
+    if type(value) is dict:
+        return "{" + ",".join(f"{_encode(k)}:{_as_written(v)}" for k, v in value.items()) + "}"
+    if type(value) is list:
+        return "[" + ",".join(map(_as_written, value)) + "]"
+    return value if type(value) is _Number else _encode(value)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Whom and what the gate of a step asks; `schema` is the hash of the schema of its input."""
+
+    name: str
+    description: str
+    approvers: list[str]
+    quorum: int
+    expires_s: int | None
+    schema: str | None
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """One step of a definition. `gate` is None, or approvers, quorum and expiry in seconds;
-    `concurrency` is how many items it has at a time, 0 where it does not fan out; `child` None, or
-    the workflow (and perhaps the version) of which a run executes it."""
+    """One step of a definition. `backoff` is how many milliseconds it waits after its first
+    attempt, by how many per cent of that after the next, and how many at most; `concurrency` is how
+    many items it has at a time, 0 where it does not fan out; `child` None, or the workflow (and
+    perhaps the version) of which a run executes it."""
 
     step_id: str
     step_type: str
     needs: tuple[str, ...]
     has_condition: bool
     max_attempts: int
+    backoff: tuple[int, int, int]
     is_idempotent: bool
     is_sensitive: bool
     concurrency: int
-    gate: tuple[list[str], int, int | None] | None
+    gate: _Asked | None
     child: tuple[str, str | None] | None
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether it is a GATE that only policy lets through, or people whom policy asks."""
+        return self.step_type == "GATE" and self.gate is None
 
 
 def _specs(definition: Json) -> list[_Spec]:
@@ -1020,7 +1088,7 @@ def _spec(step: Any) -> _Spec:
     if type(step) is not dict:
         raise _illegal("a step of the definition is no object")
     needs, gate, retry = step.get("needs", []), step.get("gate"), step.get("retry", {})
-    attempts = retry.get("max_attempts", 1) if type(retry) is dict else None
+    retry = [retry.get(*known) for known in _RETRY] if type(retry) is dict else [None]
     concurrency = step.get("concurrency", 0)
     flags = (step.get("idempotent", False), step.get("sensitive", False))
     lawful = (
@@ -1028,7 +1096,7 @@ def _spec(step: Any) -> _Spec:
         and type(step.get("type")) is str
         and step["type"] in _STEP_TYPES
         and _names(needs)
-        and type(attempts) is int
+        and all(map(_is_natural, retry))
         and all(type(flag) is bool for flag in flags)
         and (gate is None or _is_gate(gate))
         and type(concurrency) is int
@@ -1041,14 +1109,29 @@ def _spec(step: Any) -> _Spec:
         step_type=step["type"],
         needs=tuple(needs),
         has_condition=step.get("when") is not None,
-        max_attempts=int(attempts or 1),
+        max_attempts=retry[0] or 1,
+        backoff=(retry[1], retry[2], retry[3]),
         is_idempotent=flags[0],
         is_sensitive=flags[1],
         concurrency=concurrency,
-        gate=None
-        if gate is None
-        else (gate.get("approvers", []), gate.get("quorum", 1), gate.get("expires_s")),
+        gate=None if gate is None else _asked(gate),
         child=_child_work(step.get("work")),
+    )
+
+
+def _asked(gate: Json) -> _Asked:
+    schema = gate.get("input_schema")
+    try:
+        text = _as_written(schema).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        raise _illegal("a schema of the definition is nested too deep") from None
+    return _Asked(
+        name=gate["name"],
+        description=gate.get("description", ""),
+        approvers=gate.get("approvers", []),
+        quorum=gate.get("quorum", 1),
+        expires_s=gate.get("expires_s"),
+        schema=None if schema is None else _sha256(text),
     )
 
 
@@ -1074,7 +1157,9 @@ def _is_gate(gate: Any) -> bool:
         return False
     expires = gate.get("expires_s")
     is_time = expires is None or type(expires) is int
-    return _names(gate.get("approvers", [])) and _is_quorum(gate.get("quorum", 1)) and is_time
+    is_told = _names([gate.get("name"), gate.get("description", "")])
+    whom = _names(gate.get("approvers", [])) and _is_quorum(gate.get("quorum", 1))
+    return whom and is_time and is_told
 
 
 # --- The life of a run ---------------------------------------------------------------------------
@@ -1088,6 +1173,13 @@ _CHANGES = {
 _AFTER_THE_END = ("FC-POLICY-001", "FC-AUTH-001")
 _LEAVING = {"run.cancel": "cancelled", "run.fail": "failed"}
 _SEVERITY = {"allow": 0, "flag": 1, "deny": 2}
+_ENGINE = "engine"
+_SYSTEM = ("system", None)
+_OF_ENGINE = ("run.start", "run.complete")
+"""What the server itself asks policy about a managed run, besides its steps."""
+_CUT_SHORT = frozenset({"expression_failed", "invalid_input", "too_large", "value_missing"})
+"""Why the server gives a managed run up of which it cannot compute what comes next: the values that
+were in the way stand in no event."""
 _NO_INPUT = _value_hash({})
 _PAYLOADS = (
     "input_hash",
@@ -1101,18 +1193,26 @@ _PAYLOADS = (
 _ITEM = re.compile(r"([^\[\]]+)\[(0|[1-9][0-9]{0,5})\]")
 
 
+_Who = tuple[str, str | None]
+"""An actor, and through whom they act."""
+
+
 class _Step:
     """`state`: pending, flagged, permitted, running, waiting (at its own gate), in_doubt, fanned
     (its items are under way), completed, failed, denied or skipped. `input` and `decision` are what
-    was allowed, `output` and `receipt` what came of it, in this run or in `origin`, from which it
-    was carried over."""
+    was allowed, and `by` to whom; `output` and `receipt` what came of it, in this run or in
+    `origin`, from which it was carried over. The last attempt was to wait for `delay` milliseconds,
+    until `not_before`."""
 
     __slots__ = (
         "attempt",
+        "by",
         "decision",
+        "delay",
         "gate",
         "index",
         "input",
+        "not_before",
         "origin",
         "output",
         "receipt",
@@ -1126,7 +1226,9 @@ class _Step:
         self.step_id, self.step_type, self.index = step_id, step_type, index
         self.state, self.attempt = "pending", 1
         self.input = self.decision = self.started_at = ""
-        self.output = self.receipt = self.origin = ""
+        self.output = self.receipt = self.origin = self.not_before = ""
+        self.by: _Who = ("", None)
+        self.delay = 0
         self.gate: _Gate | None = None
 
     @property
@@ -1152,7 +1254,7 @@ class _Gate:
 
     def __init__(self, asked: Json, event: Json) -> None:
         self.asked, self.at, self.step_id = asked, event["at"], asked.get("step_id")
-        self.asked_by = (event["actor"], event["via"])
+        self.asked_by = _who(event)
         self.status = "pending"
         self.approvals: list[str] = []
         self.input: str | None = None
@@ -1185,7 +1287,6 @@ class _Gate:
         )
 
 
-_ENGINE = "engine"
 _OF_ITS_RUN = {"decision_hash", "ended_at", "prev_receipt_hash", "started_at"}
 _CARRIED = {"step_id", "from_run", "attempt", "input_hash", "output_hash", "receipt_hash"}
 
@@ -1201,6 +1302,16 @@ class _Child:
     is_sensitive: bool
     end: str | None = None
     output: str | None = None
+
+
+def _who(event: Json) -> _Who:
+    return (event["actor"], event["via"])
+
+
+def _took(begin: str, end: str) -> int:
+    """Whole milliseconds."""
+    span = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+    return span // timedelta(milliseconds=1)
 
 
 def _milliseconds(instant: str) -> str:
@@ -1227,9 +1338,12 @@ class Life:
     executes. The events are those of one stream in order, as `parse_event` gives them: `Chain`
     watches over that, and this over what they tell.
 
-    `references` has every payload hash of the run, and whether it is of a sensitive step; `lists`
-    of those that a step fans out over, how many items they must have; `policies` every bundle hash,
-    `decisions` and `approvals` count.
+    `references` has every payload hash of the run, and whether it is of a sensitive step; `salted`
+    are those that must be salted, `lists` says of those that a step fans out over how many items
+    they must have, and `said` of outputs of GATE steps who approved and the hash of what they gave.
+    `policies` has every bundle hash, `untightened` the bundles that let something through in a
+    strict run, and the first event in which they did; `decisions`, `approvals` and `bypasses`
+    count.
     """
 
     def __init__(self, definition: Json | None) -> None:
@@ -1237,7 +1351,9 @@ class Life:
         self._specs: dict[str, _Spec] = {}
         self._is_sensitive = False
         self._born: Json = {}
-        self._by: tuple[str, str | None] = ("", None)
+        self._by: _Who = ("", None)
+        self._before: _Who | None = None
+        self._is_admitted = False
         self._tenant = ""
         self._count = 0
         self._first = self._last = ZERO_HASH
@@ -1257,8 +1373,8 @@ class Life:
         self._dependants: dict[str, list[str]] = {}
         self._held = False
         self._doom: tuple[str, str | None] | None = None
-        self._cleared: tuple[str, str, str | None, str] | None = None
-        self._leave: tuple[str, str] | None = None
+        self._cleared: tuple[str, str, str | None, _Who, str | None] | None = None
+        self._leave: tuple[str, _Who, str | None] | None = None
         self._is_carrying = False
         self._abandoned = False
         self._output: str | None = None
@@ -1269,9 +1385,12 @@ class Life:
         self.run_id = ""
         self.policies: dict[str, None] = {}
         self.references: dict[str, bool] = {}
+        self.salted: set[str] = set()
         self.lists: dict[str, int] = {}
+        self.said: dict[str, tuple[list[str], str | None]] = {}
+        self.untightened: dict[tuple[str, ...], int] = {}
         self.decisions = {"allow": 0, "deny": 0, "flag": 0}
-        self.approvals = 0
+        self.approvals = self.bypasses = 0
 
     @property
     def ended(self) -> bool:
@@ -1299,6 +1418,9 @@ class Life:
             if self.status in _FINAL and code not in _AFTER_THE_END:
                 raise _illegal(f"the run is {self.status}")
             self._is_carrying &= code == "FC-STEP-008"
+            self._check_actor(event, code)
+            if self._count and not self._is_carrying:
+                self._admitted(event, code, data)
             handler(self, event, data, event_hash)
         except Refusal as e:
             text = f"Event {event['seq']} ({code[:20]}) cannot be: {e.message}."
@@ -1308,6 +1430,39 @@ class Life:
         self._refer(code, data)
         self._count += 1
         self._last, self._at = event_hash, event["at"]
+        self._before = None if code == "FC-AUTH-001" else _who(event)
+
+    # who acts
+
+    @property
+    def _engine(self) -> _Who:
+        """As whom the server takes a managed run on: for who started it."""
+        return (self._by[0], _ENGINE)
+
+    def _check_actor(self, event: Json, code: str) -> None:
+        """What has one author is by that one."""
+        who = _who(event)
+        if not event["actor"] or event["via"] == "":
+            raise _illegal("somebody does it, and through nobody or somebody")
+        if code == "FC-STEP-008":
+            lawful: tuple[_Who | None, ...] = (self._by,)
+        elif code == "FC-GATE-004":
+            lawful = (_SYSTEM,)
+        elif code.startswith("FC-STEP") and self._count and self._is_managed:
+            # What is under way when a run ends is cut off by whoever ends it.
+            cut_off = code == "FC-STEP-003"
+            lawful = (self._engine, self._before) if cut_off else (self._engine,)
+        else:
+            return
+        if who not in lawful:
+            raise _illegal(f"it is not {event['actor'][:60]} who does that")
+
+    def _need_same(self, event: Json) -> None:
+        """The event is a consequence of the one before it, and so by the same actor."""
+        if _who(event) != self._before:
+            raise _illegal("it follows from the event before it, and is by another actor")
+
+    # what the run holds
 
     def _refer(self, code: str, data: Json) -> None:
         for name in _PAYLOADS:
@@ -1315,6 +1470,21 @@ class Life:
                 digest = data[name]
                 is_secret = self._is_sensitive and self._is_secret(code, name, data)
                 self.references[digest] = self.references.get(digest, False) or is_secret
+                if is_secret and self._is_salted(code, name, data):
+                    self.salted.add(digest)
+
+    def _is_salted(self, code: str, name: str, data: Json) -> bool:
+        """Whether a payload that may be withheld must be salted: not everything is that comes of a
+        child run, of a run that has one, or of a client who ends a run."""
+        if code == "FC-RUN-001":
+            return True
+        if code == "FC-RUN-003" or data.get("action") == "run.complete":
+            inside = any(spec.is_sensitive for spec in self._specs.values())
+            completes = data.get("new_status", "completed") == "completed"
+            return completes and (inside or "sensitive" in self._born)
+        spec = self._spec_of(data["step_id"])
+        plain = spec is not None and spec.asks_nobody and name == "output_hash"
+        return spec is not None and spec.is_sensitive and not plain
 
     def _is_secret(self, code: str, name: str, data: Json) -> bool:
         """Whether a payload is withheld as one of a sensitive step; what comes of the whole run
@@ -1322,7 +1492,7 @@ class Life:
         if code == "FC-RUN-001":
             return name == "input_hash" and "sensitive" in self._born
         if code == "FC-RUN-003":
-            return name == "output_hash"
+            return name == "output_hash" or (name == "error_hash" and "error_code" in data)
         if code == "FC-POLICY-001":  # where the subject of a gate stands before the gate's
             if data["action"] == "run.complete":
                 return True
@@ -1332,10 +1502,16 @@ class Life:
         of_child = spec is not None and spec.child is not None and name == "output_hash"
         return spec is not None and (spec.is_sensitive or of_child)
 
-    def _need_allow(self, event: Json, action: str, gate_id: str | None = None) -> None:
-        """The event before must be policy's allow of `action` for the same actor."""
-        if self._cleared != (event["prev"], action, gate_id, event["actor"]):
+    def _need_allow(
+        self, event: Json, action: str, gate_id: str | None = None, about: str | None = None
+    ) -> None:
+        """The event before must be policy's allow of `action` for the same actor, with a value of
+        this hash."""
+        allow = (event["prev"], action, gate_id, _who(event))
+        if self._cleared is None or self._cleared[:4] != allow:
             raise _illegal(f"the event before it is no allow of {action} for its actor")
+        if self._cleared[4] != about:
+            raise _illegal(f"{action} was allowed with another value")
 
     # the run
 
@@ -1343,12 +1519,26 @@ class Life:
         if event["stream"] != f"run:{data['run_id']}":
             raise _illegal("its stream names another run")
         self._born, self._first = data, event_hash
-        self._by, self._tenant = (event["actor"], event["via"]), event["tenant"]
+        self._by, self._tenant = _who(event), event["tenant"]
         self.run_id = data["run_id"]
         self._check_kin(data)
         self._is_carrying = "restarted_from" in data
         if data["execution"] == "managed":
             self._plan(data)
+
+    def _admitted(self, event: Json, code: str, data: Json) -> None:
+        """Right after its birth, and once, a run is put to policy, by who started it and with its
+        input."""
+        if self._is_admitted:
+            if code == "FC-POLICY-001" and data["action"] == "run.create":
+                raise _illegal("the birth of the run was decided about already")
+            return
+        asked = (code, data.get("action"), data.get("step_id"), data.get("gate_id"))
+        if asked != ("FC-POLICY-001", "run.create", None, None) or _who(event) != self._by:
+            raise _illegal("before anything else policy decides about the birth of the run")
+        if data.get("subject_hash") != self._born["input_hash"]:
+            raise _illegal("the birth that was decided about is one with another input")
+        self._is_admitted = True
 
     def _check_kin(self, data: Json) -> None:
         """A run that executes a step of another is called after it, and is no restart."""
@@ -1393,12 +1583,15 @@ class Life:
         old, new = data["previous_status"], data["new_status"]
         if old != self.status or (old, new) not in _CHANGES:
             raise _illegal(f"the run is {self.status}, and there is no change from {old} to {new}")
+        given = data.get("output_hash")
         if new == "running":
-            self._resumed(event, old)
+            self._resumed(event, old, given)
         elif data.get("hold"):
-            self._need_allow(event, "run.pause")
+            self._need_allow(event, "run.pause", about=given)
         elif not self._open:
             raise _illegal("no gate is pending")
+        else:
+            self._need_same(event)
         self._held = bool(data.get("hold"))
         self.status = new
         if old == "pending" and self._timeout_ms is not None:
@@ -1408,7 +1601,7 @@ class Life:
         """Whether the run is past its timeout, so that nothing of it is begun any more."""
         return self._deadline is not None and bool(event["at"] >= self._deadline)
 
-    def _resumed(self, event: Json, old: str) -> None:
+    def _resumed(self, event: Json, old: str, given: str | None) -> None:
         if self._open:
             raise _illegal("a gate is pending")
         if self._doom:
@@ -1416,9 +1609,21 @@ class Life:
         if old == "running" and self._is_managed:
             raise _illegal("a managed run reports no progress")
         if old == "pending":
-            self._need_allow(event, "run.start")
+            subject = self._born["input_hash"] if self._is_managed else given
+            self._need_allow(event, "run.start", about=subject)
+            self._need_birth()
         elif old == "running" or self._held:
-            self._need_allow(event, "run.resume")
+            self._need_allow(event, "run.resume", about=given)
+        else:
+            self._need_same(event)
+
+    def _need_birth(self) -> None:
+        """What policy flagged about the birth, people let through; it is not decided again."""
+        about = ("run.create", None, self._born["input_hash"])
+        for flag in self._flagged.get(about, ()):
+            if not any(gate.covers(flag, about) for gate in self._gates.values()):
+                text = f"no gate was passed for the flag {flag['rule'][:60]!r} of its birth"
+                raise Refusal("MISSING_APPROVAL", text)
 
     def _ended(self, event: Json, data: Json, _hash: str) -> None:
         new = data["new_status"]
@@ -1427,7 +1632,7 @@ class Life:
         if self._in_flight:
             raise _illegal("steps are in flight")
         if new == "completed":
-            self._completes(event)
+            self._completes(event, data)
         elif not self._may_leave(event, data):
             raise _illegal(f"nothing that stands before it ends the run as {new}")
         receipt = self._workflow_receipt(new)
@@ -1436,29 +1641,39 @@ class Life:
         self.status, self._receipt = new, receipt
         self._output = data.get("output_hash")
 
-    def _completes(self, event: Json) -> None:
+    def _completes(self, event: Json, data: Json) -> None:
         if self.status != "running" or self._open or self._doom:
             raise _illegal("only a running run completes, at no gate and with nothing denied")
         if self._unsatisfied:
             raise _illegal("steps have not ended")
         if self._is_late(event):
             raise _illegal("the run is past its timeout")
-        self._need_allow(event, "run.complete")
+        if "error_code" in data or "error_hash" in data:
+            raise _illegal("a run that completes tells of no error")
+        self._need_allow(event, "run.complete", about=data.get("output_hash"))
 
     def _may_leave(self, event: Json, data: Json) -> bool:
         """A run is cancelled by somebody who was allowed to, and fails so too, or of itself."""
-        new = data["new_status"]
-        allowed, by = self._leave or ("", "")
-        if _LEAVING.get(allowed) == new and by == event["actor"]:
-            return True
+        new, code, who = data["new_status"], data.get("error_code"), _who(event)
+        if self._leave is not None and _LEAVING[self._leave[0]] == new:
+            told = None if new == "cancelled" else "reported"
+            theirs = new == "cancelled" or not self._is_managed
+            if theirs and (who, data.get("output_hash"), told) == (*self._leave[1:], code):
+                return True
         if new == "cancelled":
-            by_engine = (event["actor"], event["via"]) == (self._by[0], _ENGINE)
-            told = data.get("error_code") == "parent_ended" and "parent_step" in self._born
-            self._abandoned = by_engine and told
+            orphan = code == "parent_ended" and "parent_step" in self._born
+            self._abandoned = orphan and who == self._engine
             return self._abandoned
-        if self._is_managed and data.get("error_code") == "run_timeout":
+        by_engine = self._is_managed and who == self._engine
+        if by_engine and code == "run_timeout":
             return self._is_late(event)
-        return self._doom is not None or (self._is_managed and "error_code" in data)
+        if by_engine and code in _CUT_SHORT:
+            return True
+        return self._doom is not None and code == self._doom[0] and who in self._enders()
+
+    def _enders(self) -> tuple[_Who | None, ...]:
+        """A run that is failing ends with what happens next, or when the server looks at it."""
+        return (self._before, self._engine) if self._is_managed else (self._before,)
 
     def _workflow_receipt(self, outcome: str) -> Json:
         born = self._born
@@ -1487,7 +1702,8 @@ class Life:
         self.decisions[effect] += 1
         self.policies[data["policy_hash"]] = None
         self._leave = None
-        self._tighten(data)
+        self._check_principal(event, action)
+        self._tighten(event, data)
         if effect == "flag" and "flags" not in data:
             raise _illegal("a flag says what it flags")
         self._cover((action, step_id, data.get("subject_hash")), data)
@@ -1496,22 +1712,36 @@ class Life:
                 raise _illegal("a decision about a step names it, and no gate")
             if self._is_late(event):
                 raise _illegal("the run is past its timeout")
-            self._step_decided(data, step_id, event_hash)
+            self._step_decided(event, data, step_id, event_hash)
         elif effect == "allow":
-            self._cleared = (event_hash, action, data.get("gate_id"), event["actor"])
+            who, subject = _who(event), data.get("subject_hash")
+            self._cleared = (event_hash, action, data.get("gate_id"), who, subject)
             if action in _LEAVING:
-                self._leave = (action, event["actor"])
+                self._leave = (action, who, subject)
         elif effect == "deny" and self._is_fatal(action):
             self._doom = self._doom or ("policy_denied", None)
 
-    def _tighten(self, data: Json) -> None:
+    def _check_principal(self, event: Json, action: str) -> None:
+        """A managed run goes on for who started it, and policy is asked about nobody else."""
+        is_step = action.startswith("step.")
+        own = self._is_managed and (is_step or action in _OF_ENGINE)
+        if own and _who(event) != self._engine:
+            code = "STEP_WITHOUT_ALLOW" if is_step else "ILLEGAL_TRANSITION"
+            raise Refusal(code, "it is a decision about another actor than who started the run")
+
+    def _tighten(self, event: Json, data: Json) -> None:
         """Of two answers the more restrictive one decides."""
-        other = data.get("tightened")
+        own, other = data["policy_hash"], data.get("tightened")
+        asked = (own,) if other is None else (own, other["policy_hash"])
+        if ZERO_HASH in asked and (data["decision"] != "deny" or other is not None):
+            raise _illegal("where no bundle is asked, the answer is no")
+        if self._born["policy_mode"] == "strict" and data["decision"] != "deny":
+            self.untightened.setdefault(asked, event["seq"])
         if other is None:
             return
         self.policies[other["policy_hash"]] = None
-        own = "flag" if "flags" in data and data["decision"] == "allow" else data["decision"]
-        if _SEVERITY[own] < _SEVERITY[other["decision"]]:
+        told = "flag" if "flags" in data and data["decision"] == "allow" else data["decision"]
+        if _SEVERITY[told] < _SEVERITY[other["decision"]]:
             raise _illegal("the other bundle was more restrictive, and decides")
 
     def _is_fatal(self, action: str) -> bool:
@@ -1550,7 +1780,7 @@ class Life:
 
     # steps
 
-    def _step_decided(self, data: Json, step_id: str, event_hash: str) -> None:
+    def _step_decided(self, event: Json, data: Json, step_id: str, event_hash: str) -> None:
         if self.status != "running" or self._doom:
             raise _illegal(f"the run is {'failing' if self._doom else self.status}")
         if step_id in self._specs and self._specs[step_id].concurrency:
@@ -1568,7 +1798,10 @@ class Life:
             raise _illegal(f"the step is {step.state}, or steps that it needs have not ended")
         if "subject_hash" not in data:
             raise _illegal("a decision about a step names its input")
-        step.input, step.decision = data["subject_hash"], event_hash
+        # A clock that was set back stands still in a stream, and nothing waits for it.
+        if event["at"] < step.not_before and event["at"] != self._at:
+            raise _illegal(f"the attempt is not made before {step.not_before}")
+        step.input, step.decision, step.by = data["subject_hash"], event_hash, _who(event)
         if data["decision"] == "deny":
             self._doom = ("policy_denied", step_id)
         self._put(step, {"allow": "permitted", "flag": "flagged"}.get(data["decision"], "denied"))
@@ -1673,6 +1906,8 @@ class Life:
         if told != (step.step_type, step.attempt, step.input, step.decision):
             text = "it is not the type, attempt and input that were allowed"
             raise Refusal("STEP_WITHOUT_ALLOW", text)
+        if _who(event) != step.by:
+            raise Refusal("STEP_WITHOUT_ALLOW", "it was allowed to another actor")
         if not again and self.status != "running":
             raise _illegal(f"the run is {self.status}")
         if self._is_late(event):
@@ -1705,7 +1940,27 @@ class Life:
         spec = self._spec_of(step.step_id)
         if step.state == "running" and spec is not None and spec.gate is not None:
             raise Refusal("MISSING_APPROVAL", "its gate was never requested")
+        open_still = step.gate is not None and not step.gate.is_passed
+        if spec is not None and step.step_type == "GATE" and not open_still:
+            self._check_said(step, spec, data["output_hash"])
         self._finish(event, data, step, "completed", data["output_hash"])
+
+    def _check_said(self, step: _Step, spec: _Spec, output: str) -> None:
+        """What comes of a GATE step is who approved, and what they gave with it."""
+        gates, given = [step.gate] if step.gate else self._passed_about(step), None
+        people = [person for gate in gates for person in gate.approvals]
+        if step.gate is not None:
+            given = step.gate.input
+        if given is not None or (spec.is_sensitive and not spec.asks_nobody):
+            fits = self.said.setdefault(output, (people, given)) == (people, given)
+        else:
+            said = {"approved": True, "approved_by": people, "input": None}
+            fits = output == _value_hash(said)
+        if not fits:
+            raise Refusal("PAYLOAD_MISMATCH", "its output is not who approved")
+
+    def _passed_about(self, step: _Step) -> list[_Gate]:
+        return [g for g in self._gates.values() if g.step_id == step.step_id and g.is_passed]
 
     def _failed(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data, "running", "waiting", "in_doubt")
@@ -1716,6 +1971,8 @@ class Life:
     def _finish(self, event: Json, data: Json, step: _Step, end: str, output: str | None) -> None:
         if step.state != "running":
             self._need_own_gate(step)
+        if data["duration_ms"] != _took(step.started_at, event["at"]):
+            raise _illegal("it did not take as long as it says")
         facts = {
             "attempt": step.attempt,
             "decision_hash": step.decision,
@@ -1748,18 +2005,23 @@ class Life:
             raise Refusal("RECEIPT_MISMATCH", "its receipt tells something else, or links wrongly")
         self._receipts.append(digest)
 
-    def _retried(self, _event: Json, data: Json, _hash: str) -> None:
+    def _retried(self, event: Json, data: Json, _hash: str) -> None:
         step = self._known(data | {"attempt": data["attempt"] - 1}, "failed", "in_doubt")
+        spec, wait = self._spec_of(step.step_id), 0
+        if spec is not None:
+            step.delay = _following(step.delay, spec.backoff)
         if step.state == "in_doubt":
             self._need_own_gate(step)
         elif self._is_managed:
             if self._doom != ("step_failed", step.step_id):
                 raise _illegal("the run is failing for another reason")
-            spec = self._spec_of(step.step_id)
             if spec is None or step.attempt >= spec.max_attempts:
                 raise _illegal("the step has no attempts left")
-            self._doom = None
+            self._doom, wait = None, min(step.delay, spec.backoff[2])
+        if data["not_before"] < _later(event["at"], 0, wait):
+            raise _illegal(f"the step waits for {wait} ms before its next attempt")
         step.attempt, step.gate = step.attempt + 1, None
+        step.not_before = data["not_before"]
         self._put(step, "pending")
 
     def _doubted(self, _event: Json, data: Json, _hash: str) -> None:
@@ -1851,10 +2113,12 @@ class Life:
         gate = _Gate(data, event)
         step = self._find(gate.step_id or "")
         if "action" in data or "covers" in data or "subject_hash" in data:
+            self._need_same(event)
             self._asked_for_flags(event, gate)
         if data["gate_type"] == "in_doubt":
             if step is None or step.state != "in_doubt" or step.gate is not None:
                 raise _illegal("no step is in doubt there, or people are asked about it already")
+            self._need_same(event)
             step.gate = gate
         elif step is not None and step.state == "running" and self._is_gate_step(step):
             self._asked_by_step(event, gate, step)
@@ -1884,9 +2148,14 @@ class Life:
         spec = self._specs[step.step_id].gate
         if spec is None:
             raise _illegal("the workflow asks nobody at this step")
+        self._need_same(event)
         told = (gate.approvers, gate.quorum, gate.asked.get("expires_at"))
-        if told != (spec[0], spec[1], _expiry(event, spec[2])):
+        if told != (spec.approvers, spec.quorum, _expiry(event, spec.expires_s)):
             raise Refusal("MISSING_APPROVAL", "the workflow asks other people at this step")
+        asked = gate.asked
+        what = (asked["gate_name"], asked.get("description", ""), asked.get("input_schema_hash"))
+        if what != (spec.name, spec.description, spec.schema):
+            raise _illegal("the workflow asks something else at this step")
         step.gate = gate
         self._put(step, "waiting")
 
@@ -1947,6 +2216,7 @@ class Life:
         if gate.asked["gate_type"] == "in_doubt" or not data["reason"].strip():
             raise _illegal("a bypass says why, and does not say what happened to a step")
         self._need_allow(event, "gate.bypass", data["gate_id"])
+        self.bypasses += 1
         self._close(event, data, gate, "bypassed", "bypassed")
 
     def _close(self, event: Json, data: Json, gate: _Gate, decision: str, status: str) -> None:
@@ -1974,7 +2244,7 @@ class Life:
         if status != "pending":
             self._open -= 1
         if status in ("rejected", "expired"):
-            self._doom = self._doom or ("gate_refused", gate.step_id)
+            self._doom = self._doom or (f"gate_{status}", gate.step_id)
 
     _HANDLERS: ClassVar[dict[str, Callable[["Life", Json, Json, str], None]]] = {
         "FC-RUN-001": _created,
@@ -1996,6 +2266,14 @@ class Life:
         "FC-GATE-004": _expired,
         "FC-GATE-005": _bypassed,
     }
+
+
+def _following(delay: int, backoff: tuple[int, int, int]) -> int:
+    """How long the next pause between two attempts is, if none is cut to the longest there is."""
+    first, per_cent, longest = backoff
+    if not delay:
+        return first
+    return delay if delay >= longest else delay * per_cent // 100
 
 
 def _timeout_of(definition: Json) -> int | None:
@@ -2115,6 +2393,8 @@ _INDEX = "index.json"
 _HISTORY = "keys/history.jsonl"
 _CHECKPOINT = "log/checkpoint"
 _PROOFS = "log/proofs.json"
+_SEEN, _LEADING = "--seen", "--consistency"
+"""What the auditor brings besides the pack; errors in it name it so."""
 
 _MAX_FILES = 1_000_000
 _MAX_BYTES = 8 * 2**30
@@ -2135,6 +2415,7 @@ _UNREADABLE = (
 )
 """What `zipfile` raises where it is given something else than a zip."""
 
+_POINTER = re.compile(rb"rhid:[a-z0-9_.-]+:sha256:([0-9a-f]{64})")
 _KNOWN_PATHS = re.compile(
     r"REPORT\.md|verify\.py|manifest\.json|index\.json|keys/history\.jsonl|log/checkpoint"
     r"|log/proofs\.json|log/tile/[0-9]{1,2}/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[0-9]{1,3})?"
@@ -2274,8 +2555,11 @@ class Verdict:
 
     `error` is `{"code", "file", "line", "message"}`, `line` from 1; None where there is none.
     `checkpoint` is `{"size", "root"}`, the root in base64. `witnesses` are the names of those that
-    cosigned and are trusted. `payloads` counts `present`, `erased`, `withheld` and `missing` ones,
-    `decisions` `allow`, `deny` and `flag`, `approvals` the answers of people that approved.
+    cosigned and are trusted, one for each key; `payloads` counts `present`, `erased`, `withheld`
+    and `missing` ones, `decisions` `allow`, `deny` and `flag`, `approvals` the answers of people
+    that approved, `bypasses` the gates that were passed without them. `runs` is a list of
+    `{"run_id", "outcome", "bypasses"}`, the outcome `completed`, `failed` or `cancelled`, None
+    where the end of the run could not be followed, or is not in the pack.
     """
 
     verdict: str
@@ -2291,10 +2575,13 @@ class Verdict:
     payloads: dict[str, int]
     decisions: dict[str, int]
     approvals: int
+    bypasses: int
+    runs: tuple[Json, ...]
 
     def as_dict(self) -> Json:
         """The same as plain values."""
-        return asdict(self) | {"run_ids": list(self.run_ids), "witnesses": list(self.witnesses)}
+        lists = {"run_ids": self.run_ids, "witnesses": self.witnesses, "runs": self.runs}
+        return asdict(self) | {name: list(values) for name, values in lists.items()}
 
 
 class _Findings:
@@ -2392,6 +2679,10 @@ class _Check:
         self._pack_tenant: str | None = None
         self._rotations: list[tuple[int, Json]] = []
         self._erased: dict[tuple[str | None, str], set[str]] = {}
+        self._erasing: list[tuple[str, int, int, Json]] = []
+        self._unsalted: set[str] = set()
+        self._loose: set[str] = set()
+        self._pointed_at: set[str] | None = None
         self._epochs: list[Json] | None = None
         self._events = 0
         self._of = 0
@@ -2464,6 +2755,8 @@ class _Check:
         """Every file but the events is read once: its digest is checked, and what is needed later
         is kept. (Payloads are read again when it is known which there should be.)"""
         here, listed = self._archive.files, self._listed
+        if any(path.startswith("objects/") for path in listed):
+            self._pointed_at = set()
         for path in here.keys() - listed.keys() - {_MANIFEST}:
             self._wrong("FILE_EXTRA", "The manifest does not have it.", path)
         for path in listed.keys() - here.keys():
@@ -2505,10 +2798,7 @@ class _Check:
         if (digest, len(data)) != (told["sha256"], told["size"]):
             self._wrong("FILE_DIGEST", "It is not the file that the manifest lists.", path)
         elif folder == "payloads":
-            if rest.removesuffix(".json") != _payload_hash(data):
-                self._wrong(
-                    "PAYLOAD_MISMATCH", "It is not the value of which this is the hash.", path
-                )
+            self._payload(path, data)
         elif folder in ("objects", "workflow") or rest.endswith("/files.json"):
             if digest != rest.split("/")[0]:
                 self._wrong("FILE_DIGEST", "It is named by a hash that is not its own.", path)
@@ -2516,6 +2806,22 @@ class _Check:
                 self._texts[path] = data
         elif folder in (_INDEX, "keys", "log", "receipts", "receipt.dsse.json"):
             self._texts[path] = data
+        elif rest.endswith("/bundle.yaml") and _says_loose(data):
+            self._loose.add(rest.split("/")[0])
+
+    def _payload(self, path: str, data: bytes) -> None:
+        named = path[9:-5]
+        self.point(data)
+        if named != _payload_hash(data):
+            text = "It is not the value of which this is the hash."
+            self._wrong("PAYLOAD_MISMATCH", text, path)
+        elif not data.startswith(_SALTED):
+            self._unsalted.add(named)
+
+    def point(self, data: bytes) -> None:
+        """Note the artifacts that these bytes point to, where the pack brings any."""
+        if self._pointed_at is not None:
+            self._pointed_at.update(match.decode() for match in _POINTER.findall(data))
 
     def _wrong(self, code: str, message: str, file: str, line: int | None = None) -> None:
         self.findings.add(Refusal(code, message), file, line)
@@ -2534,7 +2840,7 @@ class _Check:
             self.findings.add(e, _CHECKPOINT)
             return
         self._checkpoint = checkpoint
-        behind = len({key.public for key in checkpoint.witnesses})
+        behind = len(checkpoint.behind)
         if behind < self._trust.quorum:
             text = f"{behind} trusted witnesses cosigned it; {self._trust.quorum} must."
             self._wrong("QUORUM", text, _CHECKPOINT)
@@ -2591,25 +2897,27 @@ class _Check:
                 self.findings.add(e, _PROOFS)
 
     def _consistent(self, seen: bytes, proof: bytes | None) -> None:
+        blamed = _SEEN
         try:
             old = open_checkpoint(seen, self._trust)
             now = self._checkpoint
             if now is None:
                 return
             if old.origin != now.origin:
-                raise Refusal("ORIGIN", f"The checkpoint seen is of the log {old.origin}.")
+                raise Refusal("ORIGIN", f"It is of the log {old.origin}, and the pack is not.")
             pair = sorted(((old.size, old.root), (now.size, now.root)))
             (small, small_root), (large, large_root) = pair
             if small == 0:
                 return
-            if small == large or proof is not None:
-                hashes = _read_hashes(proof) if small != large and proof is not None else []
-                verify_consistency(small, large, hashes, small_root, large_root)
-            else:
+            if small != large and proof is None:
                 text = f"No proof leads from {small} leaves to {large}."
                 self.missing.add(Refusal("FILE_MISSING", text), _CHECKPOINT)
+                return
+            blamed = _LEADING
+            hashes = _read_hashes(proof) if small != large and proof is not None else []
+            verify_consistency(small, large, hashes, small_root, large_root)
         except Refusal as e:
-            self.findings.add(e, _CHECKPOINT)
+            self.findings.add(e, _CHECKPOINT if e.code == "INCONSISTENT" else blamed)
 
     # the events: stages 3 and 6 to 8, and 11
 
@@ -2662,10 +2970,14 @@ class _Check:
         if code != expected:
             raise _illegal(f"The stream {stream[:80]} has no event {code[:20]!r}.")
         _check_shape(code, data)
+        if not event["actor"]:
+            raise _illegal("Somebody does it.")
         leaves = self._index.get(stream, ())
         if stream != "log":
             whose = (event["tenant"], data["stream"])
             self._erased.setdefault(whose, set()).update(data["payload_hashes"])
+            if line <= len(leaves) and data["stream"][4:] in self._runs:
+                self._erasing.append((stream, line, leaves[line - 1], data))
         elif line <= len(leaves):
             self._rotations.append((leaves[line - 1], data))
 
@@ -2684,12 +2996,7 @@ class _Check:
 
     def _definition(self, digest: Any) -> Json | None:
         data = self._texts.get(f"workflow/{digest}/definition.json")
-        try:
-            # Its bytes are those that were registered; fractions may stand in it.
-            definition = None if data is None else json.loads(data)
-        except (ValueError, RecursionError):
-            definition = {}
-        return definition if definition is None or type(definition) is dict else {}
+        return None if data is None else read_definition(data) or {}
 
     # stage 4 again: the keys
 
@@ -2753,8 +3060,8 @@ class _Check:
         if path not in self._listed:
             if not told.failed:
                 where = self.findings if told.life.ended else self.missing
-                text = "is missing" if told.life.ended else "is to come: the run has not ended"
-                where.add(Refusal("FILE_MISSING", f"Its workflow receipt {text}."), path)
+                text = "is missing" if told.life.ended else "and its end are not in this pack"
+                where.add(Refusal("FILE_MISSING", f"The run's workflow receipt {text}."), path)
             return
         try:
             if path in self._texts:
@@ -2785,6 +3092,17 @@ class _Check:
             if other and self._pack_tenant is not None:
                 text = "It is of another tenant than the runs."
                 self._wrong("CHAIN_BROKEN", text, _event_file(stream), 1)
+        for stream, line, leaf, data in self._erasing:
+            told, leaves = self._told.get(data["stream"]), self._index.get(data["stream"], ())
+            if told is None or told.life is None or told.failed:
+                continue
+            if told.end is None or (told.end <= len(leaves) and leaf < leaves[told.end - 1]):
+                text = "It erases values of a run that has not ended before."
+            elif not told.life.references.keys() >= set(data["payload_hashes"]):
+                text = "It erases a value that no event of the run names."
+            else:
+                continue
+            self._wrong("ILLEGAL_TRANSITION", text, _event_file(stream), line)
 
     def _lives(self) -> Iterator[tuple[str, Life]]:
         for stream, told in self._told.items():
@@ -2804,6 +3122,11 @@ class _Check:
                 except Refusal as e:
                     self.findings.add(e, path)
 
+        for stream, life in self._lives():
+            for asked, seq in life.untightened.items():
+                if self._loose.issuperset(asked):
+                    text = "The run is strict, and no strict bundle decided."
+                    self._wrong("ILLEGAL_TRANSITION", text, _event_file(stream), seq + 1)
         if not self.findings.has(*_EVENT_STAGES):  # else an event that was changed names anything
             for lack in self.lacking:
                 self.findings.add(lack)
@@ -2832,7 +3155,7 @@ class _Check:
             for digest, is_secret in sorted(life.references.items()):
                 if digest in here:
                     kind = "present"
-                    self._count_items(digest, life.lists.get(digest))
+                    self._check_value(digest, life)
                 elif digest in erased:
                     kind = "erased"
                 elif is_secret or not here:
@@ -2847,15 +3170,29 @@ class _Check:
             text = "It is there, and the log says that it was erased."
             self._wrong("PAYLOAD_MISMATCH", text, f"payloads/{digest}.json")
 
-    def _count_items(self, digest: str, items: int | None) -> None:
-        """The list that a step fanned out over is as long as the event says."""
+    def _check_value(self, digest: str, life: Life) -> None:
+        """Hold a value that is there against what the events say of it."""
         path = f"payloads/{digest}.json"
-        if items is None or path not in self._archive.files:
+        if digest in life.salted and digest in self._unsalted:
+            self._wrong("PAYLOAD_MISMATCH", "It is of a sensitive step, and has no salt.", path)
+        if path not in self._archive.files or not (digest in life.lists or digest in life.said):
             return
         try:
-            value = json.loads(self._archive.read(path))["value"]
+            data = self._archive.read(path)
+        except Refusal:
+            return  # it was told when the file was read first
+        if digest in life.lists:
+            self._count_items(path, data, life.lists[digest])
+        if digest in life.said and not _is_said(data, *life.said[digest]):
+            text = "It is not what people said at the gate of which it is the output."
+            self._wrong("PAYLOAD_MISMATCH", text, path)
+
+    def _count_items(self, path: str, data: bytes, items: int) -> None:
+        """The list that a step fanned out over is as long as the event says."""
+        try:
+            value = json.loads(data)["value"]
             found = len(value) if type(value) is list else None
-        except (ValueError, KeyError, RecursionError, Refusal):
+        except (ValueError, KeyError, RecursionError):
             found = None
         if found != items:
             told = "no list" if found is None else f"a list of {found}"
@@ -2869,10 +3206,11 @@ class _Check:
         paths = {f"payloads/{digest}.json" for life in lives for digest in life.references}
         folders = {f"policies/{digest}/" for life in lives for digest in life.policies}
         folders |= {f"workflow/{life.definition_hash}/" for life in lives}
+        paths |= {f"objects/{digest}" for digest in self._pointed_at or ()}
         for path in self._listed:
             known = path in paths or path.rpartition("/")[0] + "/" in folders
-            if path.startswith(("payloads/", "policies/", "workflow/")) and not known:
-                self._wrong("FILE_EXTRA", "No event of the pack refers to it.", path)
+            if path.startswith(("payloads/", "policies/", "workflow/", "objects/")) and not known:
+                self._wrong("FILE_EXTRA", "Nothing in the pack refers to it.", path)
 
     # the end
 
@@ -2900,12 +3238,24 @@ class _Check:
             checkpoint=None
             if point is None
             else {"size": point.size, "root": b64encode(point.root).decode()},
-            witnesses=tuple(key.name for key in point.witnesses) if point else (),
+            witnesses=point.behind if point else (),
             quorum=self._trust.quorum,
             payloads=self._payloads,
             decisions=decisions,
             approvals=sum(life.approvals for life in lives),
+            bypasses=sum(life.bypasses for life in lives),
+            runs=tuple(map(self._outcome, self._runs)),
         )
+
+    def _outcome(self, run_id: str) -> Json:
+        told = self._told.get(f"run:{run_id}")
+        life = told.life if told else None
+        ended = life is not None and life.ended
+        return {
+            "run_id": run_id,
+            "outcome": life.status if life and ended else None,
+            "bypasses": life.bypasses if life else 0,
+        }
 
 
 class _StreamReader:
@@ -2919,6 +3269,7 @@ class _StreamReader:
         self._parses = self._proves = self._follows = True
 
     def line(self, line: bytes) -> None:
+        self._check.point(line)
         body = line[:-1]
         leaf = leaf_hash(body)
         if self._proves:
@@ -2981,21 +3332,55 @@ def _is_index(leaves: Any) -> bool:
     return grows and bool(leaves[0] >= 0)
 
 
+_PLAIN, _SALTED, _BETWEEN = b'{"value":', b'{"salt":"', b'","value":'
+_VALUE_AT = len(_SALTED) + 64 + len(_BETWEEN)
+
+
 def _payload_hash(data: bytes) -> str | None:
     """The hash of a payload file. What stands after `"value":` must be its RFC 8785 form, or the
     hash would be another; so it need not be understood here."""
-    plain, salted, between = b'{"value":', b'{"salt":"', b'","value":'
     if not data.endswith(b"}"):
         return None
-    if data.startswith(plain):
-        return _sha256(data[len(plain) : -1])
-    salt, begin = data[len(salted) : len(salted) + 64], len(salted) + 64
-    if not data.startswith(salted) or data[begin : begin + len(between)] != between:
+    if data.startswith(_PLAIN):
+        return _sha256(_value_of(data))
+    salt = data[len(_SALTED) : len(_SALTED) + 64]
+    if not data.startswith(_SALTED) or not data[:_VALUE_AT].endswith(salt + _BETWEEN):
         return None
     if not _is_hash(salt.decode("latin-1")):
         return None
-    value = data[begin + len(between) : -1]
-    return _sha256(b"fc/payload/v1\0" + bytes.fromhex(salt.decode()) + value)
+    return _sha256(b"fc/payload/v1\0" + bytes.fromhex(salt.decode()) + _value_of(data))
+
+
+def _value_of(data: bytes) -> bytes:
+    """The value in a payload file, as it is written."""
+    return data[_VALUE_AT if data.startswith(_SALTED) else len(_PLAIN) : -1]
+
+
+def _is_said(data: bytes, people: list[str], given: str | None) -> bool:
+    """Whether this payload is the output of a gate that these people passed, with an input of the
+    hash `given`."""
+    value = _value_of(data)
+    begin = b'{"approved":true,"approved_by":%b,"input":' % _encode(people).encode()
+    said = value[len(begin) : -1]
+    return value.startswith(begin) and (
+        said == b"null" if given is None else _sha256(said) == given
+    )
+
+
+_MANIFEST_LINE = re.compile(rb"(#.*)?|(id|version|mode|tier|description): +[^\s\"'|>&*!{\[].*")
+_LOOSE_LINE = re.compile(rb"mode: +loose *(#.*)?")
+
+
+def _says_loose(data: bytes) -> bool:
+    """Whether the `bundle.yaml` of a bundle says that its mode is loose, and says it so plainly
+    that nobody can read it otherwise: each line is a key and a plain value."""
+    lines = data.splitlines()
+    plain = all(map(_MANIFEST_LINE.fullmatch, lines))
+    return (
+        plain
+        and sum(line.startswith(b"mode:") for line in lines) == 1
+        and any(map(_LOOSE_LINE.fullmatch, lines))
+    )
 
 
 def _hash_list(value: Any) -> list[bytes]:
@@ -3189,9 +3574,10 @@ def _told(verdict: Verdict) -> str:
         facts = [
             ("log", verdict.log),
             ("tenant", verdict.tenant or "unknown"),
-            ("run" if len(verdict.run_ids) == 1 else "runs", _shortened(verdict.run_ids)),
+            ("run" if len(verdict.run_ids) == 1 else "runs", _shortened(verdict.runs)),
             ("events", f"{verdict.events:,}"),
             ("decisions", _counts(verdict.decisions) + f", {verdict.approvals} approvals"),
+            ("bypasses", f"{verdict.bypasses}"),
             ("payloads", _counts(verdict.payloads)),
             ("checkpoint", f"{point['size']:,} events, root {point['root']}" if point else "none"),
             ("witnesses", f"{len(verdict.witnesses)}" + (f" ({names})" if names else "")),
@@ -3200,10 +3586,16 @@ def _told(verdict: Verdict) -> str:
     return "\n".join(_printable(line) for line in lines)
 
 
-def _shortened(run_ids: Iterable[str]) -> str:
-    first = list(run_ids)
-    more = f" and {len(first) - 5} more" if len(first) > 5 else ""
-    return ", ".join(first[:5]) + more
+def _shortened(runs: Sequence[Json]) -> str:
+    """Each with its outcome, those with a bypass first."""
+    loud = sorted(runs, key=lambda run: not run["bypasses"])
+    more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+    return ", ".join(map(_told_run, loud[:5])) + more
+
+
+def _told_run(run: Json) -> str:
+    bypasses = f", {run['bypasses']} bypassed" if run["bypasses"] else ""
+    return f"{run['run_id']} ({run['outcome'] or 'its end is not in this pack'}{bypasses})"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -107,7 +107,7 @@ class HttpExecutor:
 
     async def _excerpt(self, request: OutgoingRequest, response: httpx.Response) -> str:
         """The beginning of what an error answer says, on one line; nothing of it where secrets
-        were sent, for it goes into an event, and there are too many ways to spell one."""
+        were sent, for people see it, and there are too many ways to spell one."""
         if request.secrets:
             return "what it says is withheld, for a secret was sent"
         try:

@@ -1,8 +1,6 @@
 """The rows that queries read, as documents: the shapes of the contract, with hashes where the
 contract shows payloads. Times are RFC 3339."""
 
-from typing import Any
-
 import msgspec
 
 from ..spine.children import REFUSED, child_run_id, is_child_step
@@ -92,7 +90,8 @@ class StepDoc(msgspec.Struct, frozen=True, kw_only=True):
     output_hash: str | None
     receipt_hash: str | None
     decision: DecisionDoc | None
-    error: dict[str, Any] | None
+    error_type: str | None = None
+    error_hash: str | None = None
     child_run_id: str | None = None
     """The run that executes the step, where it is one that a run of its own executes."""
     carried_from: str | None = None
@@ -207,7 +206,8 @@ def step_doc(run: Run, step: Step) -> StepDoc:
         output_hash=state.output_hash if isinstance(state, (Completed, Carried)) else None,
         receipt_hash=receipted.receipt_hash if receipted else None,
         decision=decision_doc(step.decision, step.decided_at or 0) if step.decision else None,
-        error=msgspec.to_builtins(state.error) if isinstance(state, Failed) else None,
+        error_type=state.error_type if isinstance(state, Failed) else None,
+        error_hash=state.error_hash if isinstance(state, Failed) else None,
         child_run_id=_child(run, step),
         carried_from=state.from_run if isinstance(state, Carried) else None,
     )
@@ -217,7 +217,7 @@ def _child(run: Run, step: Step) -> str | None:
     state = step.state
     if not isinstance(state, (Running, Completed, Failed)):
         return None
-    if isinstance(state, Failed) and state.error.type == REFUSED:
+    if isinstance(state, Failed) and state.error_type == REFUSED:
         return None
     if not is_child_step(run.spec_of(step.step_id)):
         return None

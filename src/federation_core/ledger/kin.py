@@ -15,6 +15,7 @@ from ..spine.turn import Turn
 from .append import Payload
 from .documents import RunDoc, WorkflowDoc
 from .queries import newest_workflow, payloads_of, run_row, workflow_row
+from .said import Errors
 from .schema import runs, steps
 
 __all__ = [
@@ -40,7 +41,7 @@ def runs_to_wake(turn: Turn) -> tuple[str, ...]:
             found.append(run.parent_run_id)
     for event in turn.events:
         data = event.data
-        if isinstance(data, StepFailed) and data.error.type != REFUSED:
+        if isinstance(data, StepFailed) and data.error_type != REFUSED:
             child = abandoned_child(run, data)
             found.extend([child] if child else [])
     return tuple(found)
@@ -72,10 +73,12 @@ def kin_to_wake(c: Connection, *, limit: int) -> list[str]:
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a child run ended, and its output where it completed and that was not erased."""
+    """How a child run ended, its output where it completed and that was not erased, and what was
+    said of why it did not."""
 
     doc: RunDoc
     output: Payload | None
+    errors: Errors
 
 
 def ended_child(c: Connection, tenant: str, run_id: str) -> Ended | bool:
@@ -83,8 +86,9 @@ def ended_child(c: Connection, tenant: str, run_id: str) -> Ended | bool:
     doc = run_row(c, tenant, run_id)
     if doc is None or doc.status not in FINAL:
         return doc is not None
-    found = payloads_of(c, f"run:{run_id}", [doc.output_hash]) if doc.output_hash else {}
-    return Ended(doc, found.get(doc.output_hash or ""))
+    named = [digest for digest in (doc.output_hash, doc.error_hash) if digest]
+    found = payloads_of(c, f"run:{run_id}", named)
+    return Ended(doc, found.get(doc.output_hash or ""), found)
 
 
 class Nursery(msgspec.Struct, frozen=True):

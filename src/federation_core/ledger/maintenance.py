@@ -68,7 +68,7 @@ def rebuild_in(c: Connection, progress: Progress) -> RebuildReport:
     """The same, in a transaction of the caller's."""
     before = {name: _rows(c, schema.metadata.tables[name]) for name in PROJECTIONS}
     for name in PROJECTIONS:
-        c.execute(schema.metadata.tables[name].delete())
+        c.exec_driver_sql(f"DELETE FROM {name}")  # noqa: S608
     heads: dict[str, Head] = {}
     tenants: dict[str, str] = {}
     workflows: list[tuple[Any, ...]] = []
@@ -115,9 +115,10 @@ def _follow(schedule: Schedule | None, event: Event) -> Schedule | None:
 def _rows(c: Connection, table: Table) -> dict[tuple[Any, ...], str]:
     """Primary key → hash of the whole row, whatever an intruder left in it."""
     keys = [i for i, column in enumerate(table.columns) if column.primary_key]
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
     return {
         tuple(row[i] for i in keys): sha256(repr(tuple(row)).encode())
-        for row in c.execute(select(table))
+        for row in c.exec_driver_sql(f"SELECT {names} FROM {table.name}")  # noqa: S608
     }
 
 

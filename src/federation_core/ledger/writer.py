@@ -260,6 +260,7 @@ def _grown(connection: Connection, known: LogTree | None) -> LogTree:
 
 def _write(connection: Connection, appends: list[Append], tree: LogTree) -> None:
     tables: dict[str, list[tuple[object, ...]]] = {"events": [], "payloads": [], "objects": []}
+    told_of_erasures: list[tuple[object, ...]] = []
     heads: dict[str, tuple[object, ...]] = {}
     for append in appends:
         first = tree.size
@@ -281,10 +282,13 @@ def _write(connection: Connection, appends: list[Append], tree: LogTree) -> None
             a = append.answer
             body = append.answer_at(first) if append.answer_at else a.body
             row = (a.tenant, a.key, a.request_hash, a.status, body.decode(), a.answered_at)
-            tables.setdefault("answers", []).append(row)
+            answers = told_of_erasures if append.erasures else tables.setdefault("answers", [])
+            answers.append(row)
     tables["streams"] = list(heads.values())
     for name, rows in tables.items():
         write_rows(connection, name, rows)
     for append in appends:
         for erasure in append.erasures:
             erase(connection, erasure)
+    # They name the runs whose answers were just erased, and hold no value themselves.
+    write_rows(connection, "answers", told_of_erasures)

@@ -60,9 +60,19 @@ def judge(bundle: Bundle, request: PolicyRequest) -> Decision:
             memo.put(key, answer)
         return msgspec.structs.replace(answer, request_hash=hashed)
     except InvalidInput as e:
-        return _decision(bundle, hashed, "deny", e.detail)
+        return _decision(bundle, hashed, "deny", _unreadable(e))
     except Exception as e:
         return _decision(bundle, hashed, "deny", f"Policy could not be asked: {type(e).__name__}.")
+
+
+def _unreadable(error: InvalidInput) -> str:
+    """Which attribute of the context cannot be read, and why. Keys further down are the input's,
+    which have no place in the ledger."""
+    if not error.errors:
+        return error.detail
+    told = error.errors[0]
+    attribute = told.path.removeprefix("/").partition("/")[0] or "the context"
+    return f"The policy cannot read a value in {attribute}: {told.message}."
 
 
 def _rule(bundle: Bundle, action: str, question: Question, hashed: str) -> Decision:

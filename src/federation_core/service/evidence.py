@@ -78,7 +78,7 @@ class Evidence:
         call.caller.require(Scope.WORKFLOW_READ)
         found = await self._parts.ledger.read(runs_for, call.tenant, tag=tag, since=since)
         if not found:
-            raise NotFound("No ended run has this tag, or is as young.", code="run_not_found")
+            raise NotFound(_nothing(tag, since), code="run_not_found")
         return await self._pack(call, found, payloads=payloads, sensitive=sensitive)
 
     async def _pack(
@@ -119,6 +119,13 @@ class Evidence:
         now = self._parts.clock()
         rows = [(r, summary.pack_hash, summary.checkpoint_size, now) for r in summary.run_ids]
         await self._parts.ledger.append(Append("", tenant, Head(), [], rows={"packs": rows}))
+
+
+def _nothing(tag: str | None, since: str | None) -> str:
+    wanted = ["has ended"]
+    wanted += [f"has the tag {tag!r}"] if tag is not None else []
+    wanted += [f"was created at {since} or later"] if since is not None else []
+    return f"There is no run that {' and '.join(wanted)}. Runs that are under way are not in a set."
 
 
 def _build(c: Connection, request: PackRequest, signer: PackSigner, file: BinaryIO) -> PackSummary:

@@ -106,7 +106,7 @@ class Gates:
                 receipt_id=request.decision_receipt_id,
             )
             gates = [await visit.gate_view(g) for g in visit.run.gates]
-            answer = Resumed(await visit.run_view(), visit.new_logs(), gates)
+            answer = Resumed(await visit.run_view(), await visit.new_logs(), gates)
             await visit.commit(200, answer)
         return answer
 

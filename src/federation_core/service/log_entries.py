@@ -1,25 +1,32 @@
 """An event as people read it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from ..ledger.said import Errors, run_said, step_said
 from ..spine import events as e
 from ..spine.envelope import Event
 from ..spine.receipts import took_ms
 from ..spine.times import to_rfc3339
 from .views import LogEntry
 
-__all__ = ["CATEGORIES", "log_entry"]
+__all__ = ["CATEGORIES", "error_hashes", "log_entry"]
 
 CATEGORIES = {"RUN": "run", "POLICY": "policy", "STEP": "step", "GATE": "gate", "AUTH": "auth"}
 """The middle of an event code → `event_category`."""
 
 
-def log_entry(event: Event) -> LogEntry:
-    """The contract's `LogEntry` of a run's event."""
+def error_hashes(events: Iterable[Event]) -> list[str]:
+    """The payloads that the messages of these events are read from."""
+    told = (ev.data.error_hash for ev in events if isinstance(ev.data, (e.StepFailed, e.RunEnded)))
+    return list(dict.fromkeys(digest for digest in told if digest))
+
+
+def log_entry(event: Event, errors: Errors) -> LogEntry:
+    """The contract's `LogEntry` of a run's event; `errors` has what `error_hashes` names."""
     data = event.data
     details: dict[str, Any] = msgspec.to_builtins(data)
     category = event.type.split("-")[1] if "-" in event.type else "RUN"
@@ -35,7 +42,7 @@ def log_entry(event: Event) -> LogEntry:
         new_status=new,
         actor_id=event.actor,
         via=event.via,
-        message=_MESSAGES[type(data)](data),
+        message=_message(data, errors),
         decision=details.get("decision"),
         details=details,
         timestamp=to_rfc3339(event.at),
@@ -73,18 +80,28 @@ def _log_id(event: Event) -> str:
     return str(UUID(int=value))
 
 
-def _ended(data: e.RunEnded) -> str:
+def _message(data: Any, errors: Errors) -> str:
+    if isinstance(data, e.RunEnded):
+        return _ended(data, errors)
+    if isinstance(data, e.StepFailed):
+        kind, said = step_said(data.error_type, data.error_hash, errors)
+        return f"Step {data.step_id} failed: {kind}: {said}"
+    return _MESSAGES[type(data)](data)
+
+
+def _ended(data: e.RunEnded, errors: Errors) -> str:
     if data.new_status == "completed":
         return "Run completed successfully"
+    why = run_said(data.reason, data.error_code, data.error_hash, errors)
     if data.new_status == "failed":
-        return f"Run failed: {data.reason or data.error_code or 'no reason given'}"
-    return f"Run cancelled{f': {data.reason}' if data.reason else ''}"
+        return f"Run failed: {why or data.error_code or 'no reason given'}"
+    return f"Run cancelled{f': {why}' if why else ''}"
 
 
 def _decided(data: e.PolicyEvaluated) -> str:
     about = f" of step {data.step_id}" if data.step_id else ""
     rules = f" [{', '.join(data.rules_triggered)}]" if data.rules_triggered else ""
-    covered = f"; approved at gate {', '.join(data.covered_by)}" if data.covered_by else ""
+    covered = f"; let through at gate {', '.join(data.covered_by)}" if data.covered_by else ""
     return f"Policy: {data.decision} {data.action}{about}{rules}: {data.reason}{covered}"
 
 
@@ -97,14 +114,12 @@ def _answered(data: e.GateResolved | e.GateResumed) -> str:
 _MESSAGES: dict[type, Callable[[Any], str]] = {
     e.RunCreated: lambda d: f"Workflow run created for '{d.workflow_id}'",
     e.RunStatusChanged: lambda d: f"Run status changed from {d.previous_status} to {d.new_status}",
-    e.RunEnded: _ended,
     e.PolicyEvaluated: _decided,
     e.StepStarted: lambda d: (
         f"Step {d.step_id} started{' again' if d.again else ''}"
         + (f": run {d.child_run_id} executes it" if d.child_run_id else "")
     ),
     e.StepCompleted: lambda d: f"Step {d.step_id} completed",
-    e.StepFailed: lambda d: f"Step {d.step_id} failed: {d.error.type}: {d.error.message}",
     e.StepRetryScheduled: lambda d: (
         f"Step {d.step_id}: attempt {d.attempt} not before {d.not_before}"
     ),

@@ -15,13 +15,14 @@ from ..engine.sealing import seal_payload
 from ..errors import Forbidden, NotFound, StaleAppend
 from ..ledger import Ledger, Payload
 from ..ledger.documents import gate_doc, run_doc, step_doc
+from ..ledger.said import Errors
 from ..spine.canonical import check_value
 from ..spine.commands import Command, RecordRefusal
 from ..spine.handle import handle
 from ..spine.turn import Turn
 from .call import Call
-from .log_entries import log_entry
-from .views import Gate, LogEntry, Run, Step, gate_view, run_view
+from .log_entries import error_hashes, log_entry
+from .views import Gate, LogEntry, Run, Step, gate_view, run_view, step_view
 
 __all__ = ["Parts", "Visit", "anew"]
 
@@ -101,6 +102,13 @@ class Visit:
         self.live.values.put(payload.hash, value, len(payload.value))
         return payload.hash
 
+    def drop(self, digest: str | None) -> None:
+        """Store what was kept last under this hash after all not: no event of the turn names it."""
+        for index in reversed(range(len(self.payloads))):
+            if self.payloads[index].hash == digest:
+                del self.payloads[index]
+                return
+
     async def handle(self, command: Command, refusal: RecordRefusal) -> None:
         """Put `command` to the run. Where the actor may not do it, `refusal` is written to the log
         with the reason before the error goes on to the caller."""
@@ -132,7 +140,8 @@ class Visit:
         doc = run_doc(self.run)
         return run_view(
             doc,
-            await self._seen([doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash]),
+            await self._seen([doc.input_hash, doc.metadata_hash, doc.output_hash]),
+            await self._errors([doc.error_hash]),
             list(self.run.receipts),
         )
 
@@ -140,13 +149,22 @@ class Visit:
         await self.live.load(h for h in hashes if h not in self.turn.values)
         return self.live.values.among(hashes) | self.turn.values
 
+    async def _errors(self, hashes: Iterable[str | None]) -> Errors:
+        """The payloads of errors, of this turn and from before."""
+        wanted = {digest for digest in hashes if digest}
+        found = {p.hash: p for p in self.payloads if p.hash in wanted}
+        older = sorted(wanted - found.keys())
+        return found | (await self.live.payloads(older) if older else {})
+
     async def gate_view(self, gate_id: str) -> Gate:
         doc = gate_doc(self.run, self.run.gates[gate_id])
         return gate_view(doc, await self._seen([doc.input_schema_hash]))
 
-    def step_view(self, step_id: str) -> Step:
-        return step_doc(self.run, self.run.steps[step_id])
+    async def step_view(self, step_id: str) -> Step:
+        doc = step_doc(self.run, self.run.steps[step_id])
+        return step_view(doc, await self._errors([doc.error_hash]))
 
-    def new_logs(self) -> list[LogEntry]:
+    async def new_logs(self) -> list[LogEntry]:
         """The log entries of this turn."""
-        return [log_entry(event) for event in self.turn.events]
+        errors = await self._errors(error_hashes(self.turn.events))
+        return [log_entry(event, errors) for event in self.turn.events]

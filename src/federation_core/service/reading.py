@@ -7,14 +7,28 @@ import msgspec
 from sqlalchemy import Connection
 
 from ..errors import Forbidden, NotFound
-from ..ledger import queries
+from ..ledger import Payload, queries
 from ..ledger.documents import GateDoc, RunDoc
+from ..ledger.said import Errors
 from ..spine.envelope import decode
 from ..spine.events import RUN_EVENTS
-from .log_entries import log_entry
-from .views import Gate, LogEntry, PayloadAnswer, Run, RunAnswer, gate_view, run_view
+from .log_entries import error_hashes, log_entry
+from .views import (
+    Gate,
+    LogEntry,
+    PayloadAnswer,
+    Run,
+    RunAnswer,
+    Step,
+    gate_view,
+    run_view,
+    step_view,
+)
 
 __all__ = ["read_gates", "read_logs", "read_payload", "read_run", "read_runs", "require_run"]
+
+_PAGE = 1_000
+"""Payloads that are asked for at a time."""
 
 
 def require_run(c: Connection, tenant: str, run_id: str) -> RunDoc:
@@ -34,7 +48,7 @@ def read_run(
         _run(c, doc),
         read_logs(c, tenant, run_id, event_type=None, limit=None, offset=0) if logs else [],
         _gates(c, queries.gates_of(c, run_id)) if gates else [],
-        queries.steps_of(c, run_id) if steps else [],
+        _steps(c, run_id) if steps else [],
     )
 
 
@@ -68,7 +82,9 @@ def read_logs(
     found = queries.bodies(
         c, f"run:{run_id}", first=first, type_=event_type, limit=limit, offset=offset
     )
-    return [log_entry(decode(body, RUN_EVENTS)) for body in found]
+    events = [decode(body, RUN_EVENTS) for body in found]
+    errors = _errors(c, f"run:{run_id}", error_hashes(events))
+    return [log_entry(event, errors) for event in events]
 
 
 def read_payload(c: Connection, tenant: str, run_id: str, digest: str) -> PayloadAnswer:
@@ -88,9 +104,24 @@ def read_gates(c: Connection, tenant: str, *, limit: int) -> list[Gate]:
 
 
 def _run(c: Connection, doc: RunDoc) -> Run:
-    hashes = [doc.input_hash, doc.metadata_hash, doc.output_hash, doc.error_hash]
-    values = _values(c, f"run:{doc.run_id}", hashes)
-    return run_view(doc, values, _receipts(c, doc.run_id), queries.packs_of(c, doc.run_id))
+    stream = f"run:{doc.run_id}"
+    values = _values(c, stream, [doc.input_hash, doc.metadata_hash, doc.output_hash])
+    errors = _errors(c, stream, [doc.error_hash])
+    return run_view(doc, values, errors, _receipts(c, doc.run_id), queries.packs_of(c, doc.run_id))
+
+
+def _steps(c: Connection, run_id: str) -> list[Step]:
+    docs = queries.steps_of(c, run_id)
+    errors = _errors(c, f"run:{run_id}", [doc.error_hash for doc in docs])
+    return [step_view(doc, errors) for doc in docs]
+
+
+def _errors(c: Connection, stream: str, hashes: Iterable[str | None]) -> Errors:
+    found: dict[str, Payload] = {}
+    wanted = [digest for digest in dict.fromkeys(hashes) if digest]
+    for begin in range(0, len(wanted), _PAGE):
+        found |= queries.payloads_of(c, stream, wanted[begin : begin + _PAGE])
+    return found
 
 
 def _receipts(c: Connection, run_id: str) -> list[str]:

@@ -84,7 +84,7 @@ async def restart(parts: Parts, call: Call, run_id: str, request: RestartRequest
             decision=decision,
         )
         handle(visit.turn, command)
-        answer = RunAnswer(await visit.run_view(), visit.new_logs()[:1], [], [])
+        answer = RunAnswer(await visit.run_view(), (await visit.new_logs())[:1], [], [])
         await visit.commit(201, answer)
     return answer
 

@@ -15,6 +15,7 @@ from ..spine.commands import ChangeStatus, CreateRun, RecordRefusal
 from ..spine.decision import Decision, PolicyMode
 from ..spine.definition import Workflow
 from ..spine.events import Execution
+from ..spine.failures import RUN_REPORTED
 from ..spine.handle import handle
 from ..spine.handle_run import action_for
 from ..spine.run import FINAL, Run
@@ -91,7 +92,7 @@ class Runs:
                 decision=self._ask_birth(call, request, run.run_id, version, mode),
             )
             handle(visit.turn, command)
-            answer = RunAnswer(await visit.run_view(), visit.new_logs()[:1], [], [])
+            answer = RunAnswer(await visit.run_view(), (await visit.new_logs())[:1], [], [])
             await visit.commit(201, answer)
         return answer
 
@@ -212,13 +213,15 @@ class Runs:
                 step_index=request.step_index,
                 output_hash=None if output is msgspec.UNSET else visit.keep(output),
                 error_hash=None if error is msgspec.UNSET else visit.keep(error),
-                error_code="reported" if request.status == "failed" else None,
-                reason=request.reason or _reason(error),
+                error_code=RUN_REPORTED if request.status == "failed" else None,
+                reason=request.reason,
                 decision=decision,
             )
             await visit.handle(
                 command, RecordRefusal(action=action, code="", reason="", decision=decision)
             )
+            if not visit.run.is_ended:
+                visit.drop(command.error_hash)  # only the end of a run tells of an error
             answer = RunAnswer(await visit.run_view(), [], [], [])
             await visit.commit(200, answer)
         return answer
@@ -339,10 +342,3 @@ def _check_input(definition: Workflow | None, value: dict[str, Any]) -> None:
             f"The input does not fit the workflow's schema: {first.path or '/'}: {first.message}.",
             errors=[FieldError(f"/input_payload{e.path}", e.message) for e in errors],
         )
-
-
-def _reason(error: Any) -> str | None:
-    """A line for people out of the error details that a client reports."""
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("reason") or error.get("error")
-    return error[:500] if isinstance(error, str) else None

@@ -1,11 +1,9 @@
 """Steps that a client executes itself, and reports."""
 
-from typing import Any
-
 from ..engine.asking import ask
 from ..errors import Conflict
 from ..spine.commands import CompleteStep, FailStep, ProposeStep, RecordRefusal
-from ..spine.events import StepError
+from ..spine.failures import REPORTED
 from ..spine.steps import Failed
 from .call import Call
 from .parts import Parts, Visit, anew
@@ -39,7 +37,7 @@ class Steps:
             asking = request.status == "running"
             command = await self._ask(visit, request) if asking else _report(visit, request)
             await visit.handle(command, refusal)
-            step = visit.step_view(request.step_id)
+            step = await visit.step_view(request.step_id)
             gates = [g for g in visit.turn.touched_gates if g in visit.run.gates]
             answer = StepAnswer(
                 step.decision if asking else None,
@@ -74,15 +72,8 @@ def _report(visit: Visit, request: RecordStepRequest) -> CompleteStep | FailStep
     if request.status == "completed":
         return CompleteStep(step_id=request.step_id, output_hash=visit.keep(request.output))
     error = request.error
-    told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
-    message = told.get("message")
     return FailStep(
         step_id=request.step_id,
-        error=StepError(
-            type=str(told.get("type") or told.get("code") or "Reported")[:100],
-            message=message[:2_000]
-            if isinstance(message, str)
-            else "The client reported a failure.",
-        ),
+        error_type=REPORTED,
         error_hash=visit.keep(error) if error is not None else None,
     )

@@ -74,7 +74,7 @@ class TickRuns:
                 planned,
                 outcome="refused",
                 error_code=e.error_code,
-                reason=e.detail[:_MAX_REASON],
+                reason=_why(e),
             )
         told = await self._found(planned, run_id)
         if told is None:
@@ -135,6 +135,13 @@ class TickRuns:
             next_at=_time(planned.next_at),
             **facts,
         )
+
+
+def _why(error: CallerError) -> str:
+    """What a value is refused for names its keys, which have no place in the ledger."""
+    if error.errors:
+        return "The input is refused; start a run with it, and the answer says where and why."
+    return error.detail[:_MAX_REASON]
 
 
 def _time(instant: int | None) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..ledger.documents import DecisionDoc, GateDoc, RunDoc, StepDoc
+from ..ledger.said import Errors, reported, run_said, step_said
 
 __all__ = [
     "Decision",
@@ -20,6 +21,7 @@ __all__ = [
     "StepAnswer",
     "gate_view",
     "run_view",
+    "step_view",
 ]
 
 
@@ -54,7 +56,29 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Decision = DecisionDoc
-Step = StepDoc
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """`error` is `{"type", "message"}`, the message as long as it was not erased."""
+
+    step_id: str
+    step_type: str
+    step_index: int
+    status: str
+    attempt: int
+    agent_id: str | None
+    started_at: str | None
+    ended_at: str | None
+    duration_ms: int | None
+    input_hash: str | None
+    output_hash: str | None
+    receipt_hash: str | None
+    decision: Decision | None
+    error: dict[str, Any] | None
+    child_run_id: str | None
+    """The run that executes the step, where it is one that a run of its own executes."""
+    carried_from: str | None
+    """The run that did the step, where this one was restarted and does it not again."""
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,13 +163,18 @@ class RegisterAnswer(msgspec.Struct, frozen=True):
 
 
 def run_view(
-    doc: RunDoc, values: dict[str, Any], receipts: list[str], packs: Sequence[str] = ()
+    doc: RunDoc,
+    values: dict[str, Any],
+    errors: Errors,
+    receipts: list[str],
+    packs: Sequence[str] = (),
 ) -> Run:
-    """`values` are payloads by hash; one that was erased shows as null. `packs` are the hashes of
-    the evidence packs that were made, the newest first."""
-    error = values.get(doc.error_hash or "")
-    if error is None and doc.status == "failed":
-        error = {"code": doc.error_code or "failed", "message": doc.reason}
+    """`values` are payloads by hash; one that was erased shows as null, an error that was as one
+    that says so. `packs` are the hashes of the evidence packs that were made, the newest first."""
+    error = reported(doc.error_code, doc.error_hash, errors)
+    if error is None and (doc.status == "failed" or doc.error_hash not in (None, *errors)):
+        said = run_said(doc.reason, doc.error_code, doc.error_hash, errors)
+        error = {"code": doc.error_code or doc.status, "message": said}
     return Run(
         run_id=doc.run_id,
         workflow_id=doc.workflow_id,
@@ -174,6 +203,31 @@ def run_view(
         started_at=doc.started_at,
         completed_at=doc.completed_at,
         updated_at=doc.updated_at,
+    )
+
+
+def step_view(doc: StepDoc, errors: Errors) -> Step:
+    error = None
+    if doc.error_type is not None:
+        kind, said = step_said(doc.error_type, doc.error_hash, errors)
+        error = {"type": kind, "message": said}
+    return Step(
+        step_id=doc.step_id,
+        step_type=doc.step_type,
+        step_index=doc.step_index,
+        status=doc.status,
+        attempt=doc.attempt,
+        agent_id=doc.agent_id,
+        started_at=doc.started_at,
+        ended_at=doc.ended_at,
+        duration_ms=doc.duration_ms,
+        input_hash=doc.input_hash,
+        output_hash=doc.output_hash,
+        receipt_hash=doc.receipt_hash,
+        decision=doc.decision,
+        error=error,
+        child_run_id=doc.child_run_id,
+        carried_from=doc.carried_from,
     )
 
 

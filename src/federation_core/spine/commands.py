@@ -7,7 +7,7 @@ is no command to start a step, only to put one to its decision.
 import msgspec
 
 from .decision import Decision, PolicyMode
-from .events import Execution, GateType, RunStatus, StepCarried, StepError
+from .events import Execution, GateType, RunStatus, StepCarried
 
 __all__ = [
     "AbandonRun",
@@ -88,10 +88,11 @@ class CompleteStep(_Command, frozen=True, kw_only=True):
 
 
 class FailStep(_Command, frozen=True, kw_only=True):
-    """`retriable` says that the failure left nothing behind that a new attempt would repeat."""
+    """`retriable` says that the failure left nothing behind that a new attempt would repeat. What
+    was said is a payload (see `failures`)."""
 
     step_id: str
-    error: StepError
+    error_type: str
     error_hash: str | None = None
     retriable: bool = False
 
@@ -171,10 +172,12 @@ class CompleteRun(_Command, frozen=True, kw_only=True):
 
 
 class FailRun(_Command, frozen=True, kw_only=True):
-    """The engine ends a run that cannot go on (an output that cannot be computed, say)."""
+    """The engine ends a run that cannot go on (an output that cannot be computed, say). `reason`
+    quotes nothing; what was said is a payload (see `failures`)."""
 
     code: str
     reason: str
+    error_hash: str | None = None
 
 
 class TimeOutRun(_Command, frozen=True):

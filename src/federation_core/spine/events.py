@@ -27,7 +27,6 @@ __all__ = [
     "RunStatusChanged",
     "StepCarried",
     "StepCompleted",
-    "StepError",
     "StepFailed",
     "StepFannedOut",
     "StepInDoubt",
@@ -44,13 +43,6 @@ GateType = Literal["human_approval", "policy_check", "timeout", "in_doubt"]
 
 class _Data(msgspec.Struct, frozen=True, omit_defaults=True):
     """Optional facts are left out where there are none."""
-
-
-class StepError(_Data, frozen=True, kw_only=True):
-    """Why a step failed: the exception's type and message (withheld where it is sensitive)."""
-
-    type: str
-    message: str
 
 
 class RunCreated(_Data, frozen=True, kw_only=True):
@@ -164,10 +156,12 @@ class StepCompleted(_Data, frozen=True, kw_only=True):
 
 
 class StepFailed(_Data, frozen=True, kw_only=True):
+    """`error_type` is a name, `error_hash` that of what was said (see `failures`)."""
+
     code: ClassVar[str] = "FC-STEP-003"
     step_id: str
     attempt: int
-    error: StepError
+    error_type: str
     error_hash: str | None = None
     duration_ms: int
     receipt: dict[str, Any]

@@ -17,6 +17,7 @@ from .events import (
     StepSkipped,
     StepStarted,
 )
+from .failures import is_error_type
 from .fold_checks import instant, require, take_receipt
 from .fold_fan_out import satisfied
 from .receipts import OF_ITS_RUN, carried_receipt, receipt_hash, step_receipt
@@ -180,6 +181,7 @@ def _failed(run: Run, event: Event, data: StepFailed) -> None:
         require(False, event, f"the step is {state.status}")
         return
     require(state.permit.attempt == data.attempt, event, "it is another attempt")
+    require(is_error_type(data.error_type), event, "its error has no name for a type")
     if not isinstance(state, Running):
         _gate_passed(run, event, state)
     facts = step_receipt(
@@ -192,12 +194,17 @@ def _failed(run: Run, event: Event, data: StepFailed) -> None:
     )
     take_receipt(run, event, data.receipt, data.receipt_hash, facts)
     failed = Failed(
-        state.permit, state.started_at, event.at, data.error, data.error_hash, data.receipt_hash
+        state.permit,
+        state.started_at,
+        event.at,
+        data.error_type,
+        data.error_hash,
+        data.receipt_hash,
     )
     _put(run, step, failed)
     if run.is_managed and run.doomed is None:
-        why = f"step {step.step_id} failed: {data.error.type}: {data.error.message}"
-        run.doomed = Doom(STEP_FAILED, why, step.step_id)
+        why = f"step {step.step_id} failed: {data.error_type}"
+        run.doomed = Doom(STEP_FAILED, why, step.step_id, data.error_hash)
 
 
 def _retry(run: Run, event: Event, data: StepRetryScheduled) -> None:

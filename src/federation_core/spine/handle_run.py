@@ -15,7 +15,7 @@ from .commands import (
     TimeOutRun,
 )
 from .decision import Decision
-from .endings import end_run
+from .endings import end_run, fail_doomed
 from .events import AttemptRefused, RunCreated, RunStatus, RunStatusChanged
 from .fold import is_fatal
 from .gate_requests import ask_for_flags
@@ -104,7 +104,7 @@ def fail(turn: Turn, command: FailRun) -> None:
         raise Conflict("Its client executes this run, not the server.", code="external_run")
     if turn.run.is_ended:
         raise Conflict(f"The run is {turn.run.status} already.", code="run_ended")
-    end_run(turn, "failed", code=command.code, reason=command.reason)
+    end_run(turn, "failed", code=command.code, reason=command.reason, error_hash=command.error_hash)
 
 
 def time_out(turn: Turn, _command: TimeOutRun) -> None:
@@ -116,7 +116,7 @@ def time_out(turn: Turn, _command: TimeOutRun) -> None:
     if run.is_in_time(turn.now):
         raise Conflict("The run has time still.", code="run_not_due")
     if run.doomed is not None:
-        end_run(turn, "failed", code=run.doomed.code, reason=run.doomed.reason)
+        fail_doomed(turn, run.doomed)
         return
     seconds = ((run.deadline or 0) - (run.started_at or 0)) / 1_000_000
     reason = f"the run did not end within its timeout of {seconds:,.15g} s"

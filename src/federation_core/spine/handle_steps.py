@@ -15,13 +15,13 @@ from .definition import GateSpec, StepSpec
 from .endings import fail_step
 from .events import (
     StepCompleted,
-    StepError,
     StepFannedOut,
     StepInDoubt,
     StepRetryScheduled,
     StepSkipped,
     StepStarted,
 )
+from .failures import LOST
 from .gate_requests import IN_DOUBT_SCHEMA, ask_for_flags, request_gate
 from .items import MAX_ITEMS
 from .receipts import receipt_hash, step_receipt
@@ -216,7 +216,7 @@ def fail(turn: Turn, command: FailStep) -> None:
     run = turn.run
     step = _started(turn, command.step_id)
     alone = run.doomed is None
-    fail_step(turn, command.step_id, command.error, command.error_hash)
+    fail_step(turn, command.step_id, command.error_type, command.error_hash)
     spec = run.spec_of(command.step_id)
     if spec and command.retriable and alone and step.attempt < spec.retry.max_attempts:
         delay_us = spec.retry.delay_ms(step.attempt) * 1000
@@ -268,10 +268,7 @@ def recover(turn: Turn, command: RecoverStep) -> None:
     if is_child_step(run.spec_of(command.step_id)):
         raise Conflict(f"Step {command.step_id} waits for its child run.", code="step_waiting")
     if run.doomed is not None:
-        lost = StepError(
-            type="Lost", message="The server stopped while it ran; nobody saw its end."
-        )
-        fail_step(turn, command.step_id, lost)
+        fail_step(turn, command.step_id, LOST)
         return
     spec = run.spec_of(command.step_id)
     if spec is not None and spec.idempotent:

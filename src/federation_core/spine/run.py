@@ -23,11 +23,13 @@ RUN_TIMEOUT = "run_timeout"
 
 
 class Doom(msgspec.Struct, frozen=True):
-    """Why a run will fail as soon as nothing is in flight; `step_id` where a step is the cause."""
+    """Why a run will fail as soon as nothing is in flight; `step_id` where a step is the cause, and
+    `error_hash` that of what it said."""
 
     code: str
     reason: str
     step_id: str | None = None
+    error_hash: str | None = None
 
 
 class Run:

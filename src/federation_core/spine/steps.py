@@ -4,7 +4,7 @@ come from a decision (see `fold`): promise 1 is the shape of these types, not a 
 
 import msgspec
 
-from .events import PolicyEvaluated, StepError
+from .events import PolicyEvaluated
 
 __all__ = [
     "Carried",
@@ -109,7 +109,7 @@ class Failed(msgspec.Struct, frozen=True):
     permit: Permit
     started_at: int
     ended_at: int
-    error: StepError
+    error_type: str
     error_hash: str | None
     receipt_hash: str
     status = "failed"

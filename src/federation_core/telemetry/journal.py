@@ -85,7 +85,7 @@ def _gate(name: str, level: LogLevel = "info") -> Callable[[Any], _Line]:
 
 
 def _failed(data: StepFailed) -> _Line:
-    facts = {"step_id": data.step_id, "attempt": data.attempt, "error": data.error.type}
+    facts = {"step_id": data.step_id, "attempt": data.attempt, "error": data.error_type}
     return _Line("step_failed", facts)
 
 

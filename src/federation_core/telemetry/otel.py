@@ -106,7 +106,7 @@ class OtelTracer:
 
     def _step(self, event: Event, data: StepCompleted | StepFailed) -> None:
         run_id, receipt = _run_id(event), data.receipt
-        error = data.error.type if isinstance(data, StepFailed) else None
+        error = data.error_type if isinstance(data, StepFailed) else None
         facts = {
             "fedcore.step_id": data.step_id,
             "fedcore.step_type": receipt["step_type"],

@@ -357,7 +357,7 @@ def small_files() -> Iterator[Call]:
     for text in ("a", "a\x1b[0m", "é", "\u202e", 5, "a b", "a\n"):
         yield f"printed {text!r}", verify._printable, (text,)
     for count in (0, 1, 5, 6, 7):
-        yield f"shortened {count}", verify._shortened, ([f"r{n}" for n in range(count)],)
+        yield f"shortened {count}", verify._shortened, (_told_runs(count),)
 
 
 def chains() -> Iterator[Call]:
@@ -389,3 +389,11 @@ CALLS: dict[str, Callable[[], Iterator[Call]]] = {
     make.__name__: make
     for make in (signatures, json_values, events, texts, trees, small_files, chains)
 }
+
+
+def _told_runs(count: int) -> list[dict[str, object]]:
+    outcomes = ("completed", None, "failed", "cancelled")
+    return [
+        {"run_id": f"r{n}", "outcome": outcomes[n % 4], "bypasses": (n + 1) // 3}
+        for n in range(count)
+    ]

@@ -17,7 +17,7 @@ WORKFLOW: Json = {
             "id": "b",
             "type": "GATE",
             "needs": ["a"],
-            "gate": {"approvers": ["role:fin"], "quorum": 1, "expires_s": 60},
+            "gate": {"name": "Go?", "approvers": ["role:fin"], "quorum": 1, "expires_s": 60},
         },
         {"id": "c", "type": "ACT", "needs": ["a", "b"], "when": "input.x", "sensitive": True},
     ],
@@ -69,7 +69,7 @@ def client() -> Script:
     run.change("paused", hold=True, reason="lunch")
     run.decide("run.resume", actor="officer")
     run.change("running", actor="officer")
-    run.decide("run.resume")
+    run.decide("run.resume", subject=forge.keep("half"))
     run.change("running", current_step="two", step_index=1, output_hash=forge.keep("half"))
     run.gate(
         "g2",
@@ -175,7 +175,7 @@ def again() -> Script:
     run.answer(role=None)
     run.retry("a")
     run.ask("a", "deny")
-    run.end("failed", error_code="denied", error_hash="d" * 64)
+    run.end("failed", error_hash="d" * 64)
     return run
 
 
@@ -185,7 +185,7 @@ def failing() -> Script:
     run.ask("a")
     run.begin("a")
     run.failed("a")
-    run.end("failed", error_code="step", current_step="a", step_index=0)
+    run.end("failed", current_step="a", step_index=0)
     return run
 
 
@@ -230,8 +230,7 @@ def rejected() -> Script:
 
 def denied() -> Script:
     """Denied at birth."""
-    run = Forge().run("r1")
-    run.decide("run.create", "deny")
+    run = Forge().run("r1", birth={"effect": "deny"})
     run.end("failed")
     return run
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
+from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Case, Json, put, variants
 from tests.evidence.corpus.lives import LAWFUL, WORKFLOW
+from tests.evidence.corpus.texts import texts
 from tests.evidence.corpus.unlawful import STORIES
 from tests.evidence.pack_forge import (
     BUNDLE_HASH,
@@ -61,11 +63,12 @@ def rich() -> tuple[Forge, bytes]:
     """Two runs, one of them with a sensitive step, a rotated key, an erased payload, witnesses."""
     forge = Forge()
     forge.fill(3)
-    first = forge.run("r1").start()
+    pointer = f"rhid:file:sha256:{digest(b'thing')}"
+    first = forge.run("r1", tags=[pointer]).start()
     first.step("a")
     forge.rotate(b"\x02" * 32)
     first.complete()
-    second = forge.run("r2", definition=WORKFLOW).start()
+    second = forge.run("r2", definition=WORKFLOW, tags=[pointer]).start()
     second.ask("a", "deny")
     second.end("failed")
     salted, data = payload_file(b'"secret"', b"\7" * 32)
@@ -94,8 +97,7 @@ def lawful() -> Iterator[Case]:
     yield Case("rich tiles", forge.pack(tiles=True), _rich_trust())
     yield Case("rich one run", forge.pack(runs=["r2"]), forge.trust())
     forge = Forge(tenant="a/b")
-    forge.run("r/1").start().complete()
-    forge.erase("r/1", "d" * 64)
+    forge.erase("r/1", forge.run("r/1").start().complete().input_hash)
     yield Case("slashes", forge.pack(), forge.trust())
 
 
@@ -214,7 +216,7 @@ def _behind_the_end() -> bytes:
 
 def told_lives() -> Iterator[Case]:
     """The last stage: lives that are unlawful and well forged."""
-    for name, tell in STORIES.items():
+    for name, tell in (STORIES | untrue.STORIES).items():
         forge = tell().forge
         yield Case(f"story {name}", forge.pack(), forge.trust())
 
@@ -1033,6 +1035,16 @@ def payloads() -> Iterator[Case]:
     forge.erase("r1", one.input_hash)
     forge.erase("r1", digest(b"{}"))
     yield Case("erased twice, not ended", forge.pack(), forge.trust())
+    one.complete()
+    yield Case("erased, and ended later", forge.pack(), forge.trust())
+    forge = Forge()
+    one = forge.run("r1").start().complete()
+    forge.erase("r1", one.input_hash)
+    forge.erase("r1", digest(b"{}"))
+    yield Case("erased twice", forge.pack(), forge.trust())
+    unnamed = forge.copy()
+    unnamed.erase("r1", digest(b"{}"), HASH)
+    yield Case("erased what nothing names", unnamed.pack(), unnamed.trust())
     kept = forge.copy()
     kept.keep({})
     yield Case("erased and there", kept.pack(), kept.trust())
@@ -1153,5 +1165,6 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
         lacking,
         told_lives,
         names,
+        texts,
     )
 }

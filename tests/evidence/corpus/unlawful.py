@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Json, LifeCase, changed, places, put
 from tests.evidence.corpus.lives import DOUBTFUL, LAWFUL, PLAIN, TWO, WORKFLOW, expiry, told
 from tests.evidence.corpus.remade import remade
@@ -164,7 +165,7 @@ def definitions() -> Iterator[LifeCase]:
         "idempotent": False,
         "sensitive": False,
         "retry": {"max_attempts": 1},
-        "gate": {"approvers": ["x"], "quorum": 1, "expires_s": 60},
+        "gate": {"name": "Go?", "approvers": ["x"], "quorum": 1, "expires_s": 60},
     }
     others: tuple[Any, ...] = (None, True, 0, 1, -1, "", "x", [], {}, [1], "DECIDE", "OBSERVE")
     for name in full:
@@ -194,7 +195,7 @@ def _story(tell: Story) -> Story:
 
 
 def stories() -> Iterator[LifeCase]:
-    for name, tell in STORIES.items():
+    for name, tell in (STORIES | untrue.STORIES).items():
         yield _case(name, tell())
 
 
@@ -760,7 +761,7 @@ def _born_via(**answer: Any) -> Script:
     run.answer(**answer)
 
     def through(events: list[Json]) -> list[Json]:
-        return [put(events[0], via="robot"), *events[1:]]
+        return [put(event, via="robot") for event in events[:2]] + events[2:]
 
     run.forge = run.forge.tampered(run.stream, through)
     return run
@@ -1148,7 +1149,7 @@ def a_gate_stands_twice() -> Script:
 
 @_story
 def a_gate_step_without_a_gate() -> Script:
-    steps = [{"id": "a", "type": "GATE"}, {"id": "b", "type": "ACT", "gate": {}}]
+    steps = [{"id": "a", "type": "GATE"}, {"id": "b", "type": "ACT", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("a")
     run.begin("a")
@@ -1158,7 +1159,7 @@ def a_gate_step_without_a_gate() -> Script:
 
 @_story
 def a_gate_at_a_step_that_is_none() -> Script:
-    steps = [{"id": "b", "type": "ACT", "gate": {}}]
+    steps = [{"id": "b", "type": "ACT", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("b")
     run.begin("b")
@@ -1170,7 +1171,7 @@ def a_gate_at_a_step_that_is_none() -> Script:
 
 @_story
 def a_gate_of_defaults() -> Script:
-    steps = [{"id": "a", "type": "GATE", "gate": {}}]
+    steps = [{"id": "a", "type": "GATE", "gate": {"name": "Go?"}}]
     run = Forge().run("r1", definition=DOUBTFUL | {"steps": steps}).start()
     run.ask("a")
     run.begin("a")
@@ -1510,7 +1511,7 @@ def a_start_on_another_allow() -> Script:
 def a_start_by_another_person() -> Script:
     run = Forge().run("r1")
     run.decide("run.start", actor="officer")
-    run.change("running")
+    run.change("running", actor="system")
     return run
 
 
@@ -1540,9 +1541,7 @@ def a_start_at_a_gate() -> Script:
 
 @_story
 def a_start_after_a_denial() -> Script:
-    run = Forge().run("r1")
-    run.decide("run.create", "deny")
-    return run.start()
+    return Forge().run("r1", birth={"effect": "deny"}).start()
 
 
 @_story
@@ -1653,7 +1652,7 @@ def fails_for_no_reason() -> Script:
 @_story
 def a_managed_run_fails_of_itself() -> Script:
     run = Forge().run("r1", definition=PLAIN).start()
-    run.end("failed", error_code="x")
+    run.end("failed", error_code="value_missing")
     return run
 
 
@@ -1693,7 +1692,7 @@ def cancelled_in_flight() -> Script:
 def cancelled_by_another() -> Script:
     run = Forge().run("r1").start()
     run.decide("run.cancel", actor="officer")
-    run.end("cancelled")
+    run.end("cancelled", actor="system")
     return run
 
 
@@ -1952,10 +1951,35 @@ def a_secret_output_of_which_nobody_decided() -> Script:
 
 
 @_story
-def an_error_is_no_secret_output() -> Script:
+def what_the_engine_says_of_a_run_may_be_secret() -> Script:
     run = _of_secrets()
-    run.failed("a")
-    run.end("failed", error_code="x", error_hash="b" * 64)
+    run.done("a")
+    run.end("failed", error_code="expression_failed", error_hash="b" * 64)
+    return run
+
+
+@_story
+def what_a_client_says_of_a_run_is_no_secret() -> Script:
+    run = _of_secrets()
+    run.done("a")
+    run.decide("run.cancel")
+    run.end("cancelled", error_hash="b" * 64)
+    return run
+
+
+@_story
+def what_a_secret_step_said_is_secret() -> Script:
+    run = _of_secrets()
+    run.failed("a", error_hash="b" * 64)
+    run.end("failed", error_code="step_failed", error_hash="b" * 64)
+    return run
+
+
+@_story
+def an_error_of_which_the_type_is_a_sentence() -> Script:
+    run = _of_secrets()
+    run.failed("a", error_type="no luck")
+    run.end("failed", error_code="step_failed")
     return run
 
 

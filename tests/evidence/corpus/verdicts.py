@@ -39,6 +39,8 @@ _USUAL: Json = {
     "payloads": {"present": 2, "erased": 0, "withheld": 0, "missing": 0},
     "decisions": {"allow": 2, "deny": 0, "flag": 0},
     "approvals": 0,
+    "bypasses": 0,
+    "runs": [{"run_id": "r1", "outcome": "completed", "bypasses": 0}],
 }
 """What a verdict of `expected.json` leaves out."""
 
@@ -100,8 +102,9 @@ class Told:
             except verify.Refusal as e:
                 return f"{event['seq']} {e.code} {e.message}" + (f" {e.file}" if e.file else "")
         facts = [life.run_id, life.ended, list(life.policies), life.references, life.receipt()]
+        facts += [sorted(life.salted), life.said, sorted(life.untightened.items()), life.lists]
         about = leaf(canonical(facts))[:8]
-        counts = [*life.decisions.values(), life.approvals]
+        counts = [*life.decisions.values(), life.approvals, life.bypasses]
         return f"{life.status} {counts} {about}"
 
 

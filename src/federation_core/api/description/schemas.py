@@ -21,7 +21,6 @@ Json = dict[str, Any]
 _NAMES = {
     "RunDoc": "Run",
     "GateDoc": "Gate",
-    "StepDoc": "Step",
     "DecisionDoc": "Decision",
     "WorkflowDoc": "Workflow",
 }

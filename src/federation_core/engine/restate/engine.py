@@ -12,7 +12,8 @@ import httpx
 import structlog
 
 from ...errors import FederationError, LedgerUnavailable, SettingsError
-from ...ledger import Ledger
+from ...ledger import Ledger, queries
+from ...ledger.node import NodeFenced
 from ...telemetry.families import Family, counter, gauge
 from ..driver import Driver
 from ..ports import Clock
@@ -140,6 +141,8 @@ class RestateEngine:
         except asyncio.CancelledError:
             nudge.set()  # it was cut off from something
             raise
+        except NodeFenced:
+            pass  # others go on with it, as the sweep that follows lets this one do
         except FederationError as e:
             # Nothing of this run executes any more; it stays as it is for an operator to see.
             # Restate is not told: it would try again, at once and without end.
