@@ -204,7 +204,7 @@ def _finish(turn: Turn, step_id: str, output_hash: str) -> None:
             step_id=step_id,
             attempt=state.permit.attempt,
             output_hash=output_hash,
-            duration_ms=0 if isinstance(state, InDoubt) else (turn.now - state.started_at) // 1000,
+            duration_ms=(turn.now - state.started_at) // 1000,
             receipt=receipt,
             receipt_hash=receipt_hash(receipt),
         )

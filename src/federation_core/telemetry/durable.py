@@ -7,7 +7,7 @@ import msgspec
 
 from ..spine.envelope import Event
 
-__all__ = ["Appended", "Observer", "StepRow", "run_row", "step_type"]
+__all__ = ["Appended", "Observer", "StepRow", "run_row", "step_type", "was_seen"]
 
 
 class Appended(Protocol):
@@ -29,6 +29,8 @@ class StepRow(msgspec.Struct, frozen=True):
 
     step_id: str
     step_type: str
+    ended_at: str | None = None
+    duration_ms: int | None = None
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -56,8 +58,20 @@ def run_row(append: Appended) -> RunRow:
 
 def step_type(append: Appended, step_id: str) -> str:
     """The type of a step that this append changed."""
+    step = _step_row(append, step_id)
+    return "none" if step is None else step.step_type
+
+
+def was_seen(append: Appended, step_id: str) -> bool:
+    """Whether somebody saw the end of the step that this append tells, and did not say later that
+    it must have been."""
+    step = _step_row(append, step_id)
+    return step is None or step.ended_at is None or step.duration_ms is not None
+
+
+def _step_row(append: Appended, step_id: str) -> StepRow | None:
     for row in append.rows.get("steps", ()):
         step = _step.decode(row[2])
         if step.step_id == step_id:
-            return step.step_type
-    return "none"
+            return step
+    return None

@@ -24,10 +24,9 @@ from ..spine.events import (
     StepSkipped,
 )
 from ..spine.gates import GateStatus
-from ..spine.receipts import took_ms
 from ..spine.run import FINAL
 from ..spine.times import from_rfc3339
-from .durable import Appended, step_type
+from .durable import Appended, step_type, was_seen
 from .families import Family, Histogram, Labels, counter, histogram
 
 __all__ = ["Meter"]
@@ -86,13 +85,12 @@ class Meter:
         if data.decision == "deny" and data.step_type and data.action.startswith("step."):
             self._steps[data.step_type, "denied"] += 1
 
-    def _step_ended(self, _append: Appended, event: Event) -> None:
+    def _step_ended(self, append: Appended, event: Event) -> None:
         receipt: dict[str, str] = event.data.receipt
         labels = (receipt["step_type"], receipt["status"])
         self._steps[labels] += 1
-        took = took_ms(event.data)
-        if took is not None:
-            self._step_s[labels[:1]].observe(took / 1_000)
+        if was_seen(append, event.data.step_id):
+            self._step_s[labels[:1]].observe(event.data.duration_ms / 1_000)
 
     def _step_left(self, append: Appended, event: Event) -> None:
         end = "skipped" if isinstance(event.data, StepSkipped) else "in_doubt"
