@@ -519,7 +519,11 @@ def test_description_gives_value_and_origin_of_each(data_dir: Path) -> None:
     assert described["tenant"] == ("acme", "environment")
     assert described["http_allow"] == ("a.example, b.example", "file")
     assert described["python_allow"] == ("none", "default")
-    assert described["secret_key"] == ("not set", "default")
+    secret = f"that in {data_dir / 'secret.key'}, made at the first start"
+    assert described["secret_key"] == (secret, "default")
+    assert described["policy_dir"] == ("the shipped strict bundle", "default")
+    assert described["restate_url"] == ("http://127.0.0.1:8080", "default")
+    assert "not set" not in str(described)
     assert described["dev"] == ("false", "default")
 
 

@@ -113,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _shown(self, name: str) -> str:
         value = getattr(self, name)
         if value is None:
-            return "not set"
+            return self._instead(name)
         if name in _SECRETS:
             return "********"
         if name == "database_url":
@@ -121,6 +121,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(value, tuple):
             return ", ".join(value) or "none"
         return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def _instead(self, name: str) -> str:
+        """What a server uses where nobody has set `name`."""
+        return {
+            "secret_key": f"that in {self.data_dir / 'secret.key'}, made at the first start",
+            "signing_key": "that of signing_key_file",
+            "signing_key_file": "none, as signing_key is set"
+            if self.signing_key is not None
+            else f"{self.data_dir / 'signing.key'}, made at the first start",
+            "policy_dir": f"the shipped {self.default_bundle} bundle",
+            "restate_url": self.restate_ingress,
+            "restate_admin_url": self.restate_admin,
+            "restate_endpoint": "/restate of this server",
+            "otlp_endpoint": "what OTEL_EXPORTER_OTLP_ENDPOINT says, else no traces",
+        }.get(name, "none")
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value, _ in self.describe())

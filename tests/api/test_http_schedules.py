@@ -73,7 +73,7 @@ def test_the_same_request_again_is_answered_again(http: Http) -> None:
         ({"cron": "@daily"}, "/cron", "has 1; 0 6 * * 1-5"),
         ({"timezone": "CEST"}, "/timezone", "Europe/Berlin"),
         ({"catch_up": "some"}, "/catch_up", "some"),
-        ({"schedule_id": "a/b"}, "/schedule_id", "matching regex"),
+        ({"schedule_id": "a/b"}, "/schedule_id", "1 to 64 letters, digits, "),
         ({"interval": "1h"}, "/interval", "unknown"),
         ({"metadata": {"schedule": 1}}, "/metadata/schedule", "the server says here"),
     ],
@@ -84,6 +84,12 @@ def test_a_mistake_is_named(http: Http, wrong: dict[str, Any], path: str, told: 
     [error] = answer.json()["errors"]
     assert error["path"] == path
     assert told in answer.text
+
+
+def test_a_workflow_that_is_not_there_is_to_be_registered(http: Http) -> None:
+    told = http.post("/schedules", json=REQUEST | {"workflow_id": "nosuch"}).json()
+    assert told["code"] == "workflow_not_registered"
+    assert told["detail"].endswith("so the server cannot execute it; register it first.")
 
 
 def test_another_tenants_schedule_is_not_there(dev: Server, http: Http, tenant: str) -> None:

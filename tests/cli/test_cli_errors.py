@@ -98,7 +98,7 @@ USAGE = {
     "runs start pay --input @x": "Invalid value: x cannot be read: No such file or directory;",
     "gates approve": "Invalid value: name gates, or choose by --all, --mine, ",
     "gates approve 1 --all": "Invalid value: name gates or choose them, not both;",
-    "gates approve 1 --reason x --input {}": "Invalid value: an answer has an --input or ",
+    "schedule add wf x --catch-up al": "Invalid value for '--catch-up': 'al' is not one of ",
 }
 
 

@@ -34,8 +34,14 @@ def test_the_inbox(fedcore: Fedcore, client: Client) -> None:
     gates = [waiting(client, 2000), asking(client)]
     assert [gate["gate_id"] for gate in fedcore.json("gates", "list")] == gates
     lines = fedcore.ok("gates", "list").splitlines()
-    assert lines[0].split() == ["GATE", "NAME", "ASKED", "AGE"]
+    assert lines[0].split() == ["GATE,", "RUN", "NAME,", "WORKFLOW", "ASKED", "AGE"]
     assert "anyone (0 of 1)" in lines[1]
+    run_ids = [gate["run_id"] for gate in client.pending_gates()]
+    own = [line.split()[:2] for line in lines[1:] if line[:1] == " "]
+    assert [pair for pair in own if pair[0] in run_ids] == [
+        [run_ids[0], "pay"],
+        [run_ids[1], "ask"],
+    ]
     assert max(map(len, lines)) <= 80
 
 
@@ -129,7 +135,11 @@ def test_a_gate_that_asks_for_an_input_and_two_people(fedcore: Fedcore, client: 
     result = fedcore("gates", "approve", gate_id, *alice)
     assert result.status == 1
     assert "--input JSON" in result.err
-    out = fedcore.ok("gates", "approve", gate_id, *alice, "--input", '{"account": 1}')
+    run_id = next(g["run_id"] for g in client.pending_gates() if g["gate_id"] == gate_id)
+    why = ("--reason", "seen the contract")
+    out = fedcore.ok("gates", "approve", gate_id, *alice, "--input", '{"account": 1}', *why)
+    [told] = client.all_logs(run_id, event_type="FC-GATE-003")
+    assert told["message"].startswith("Gate Who pays approved: seen the contract")
     assert out.splitlines()[1:] == [f"{gate_id}  pending  1 of 2 approvals", "1 answered"]
     told = fedcore.json("gates", "approve", gate_id, *bob, "--input", '{"account": 1}')
     assert told["answered"][0]["status"] == "approved"

@@ -66,16 +66,54 @@ def test_where_a_sensitive_value_may_show_is_warned_of(fedcore: Fedcore, tmp_pat
     assert paths == ["/steps/0/with", "/steps/1/value"]
 
 
-def test_a_workflow_file_that_is_not_there(fedcore: Fedcore) -> None:
+def test_a_workflow_file_that_is_not_there(fedcore: Fedcore, tmp_path: Path) -> None:
+    """It is a finding as any other, and does not hide what the other files have."""
     result = fedcore("workflow", "check", "nowhere.yaml")
-    assert result.status == 2
-    assert "nowhere.yaml cannot be read: No such file or directory" in result.err
+    assert (result.status, result.err) == (1, "")
+    (tmp_path / "pay.yaml").write_text(PAY)
+    result = fedcore("workflow", "check", "nowhere.yaml", "pay.yaml")
+    assert result.status == 1
+    assert result.out.splitlines() == [
+        "nowhere.yaml cannot be read: No such file or directory",
+        "pay.yaml: ok, pay 1.0.0, 2 steps",
+    ]
+    bad, good = fedcore.json("workflow", "check", "nowhere.yaml", "pay.yaml", status=1)
+    assert (bad["ok"], good["ok"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('when: "${1 + 1}"', "a condition must be true or false, not a number"),
+        ('foreach: "${1}"', "foreach takes a list, not a number"),
+        ('when: "1 / 0 == 1"', ""),
+    ],
+)
+def test_what_can_only_fail_is_a_mistake(
+    fedcore: Fedcore, tmp_path: Path, line: str, why: str
+) -> None:
+    step = f"  - id: a\n    type: TRANSFORM\n    run: expression\n    value: 1\n    {line}\n"
+    (tmp_path / "x.yaml").write_text(f"workflow: x\nversion: 1.0.0\nsteps:\n{step}")
+    result = fedcore("workflow", "check", "x.yaml")
+    assert result.status == 1
+    assert f"it can only fail: {why}" in result.out
+    assert result.out.startswith("x.yaml:8:")
+
+
+def test_the_options_of_a_server(fedcore: Fedcore) -> None:
+    """What an operator expects on the command line is there."""
+    options = ["--database-url", "postgresql://u:secret@db/x", "--tenant", "acme"]
+    options += ["--log-level", "debug", "--log-format", "json", "--require-registration"]
+    told = fedcore.json("settings", *options)
+    names = ("database_url", "tenant", "log_level", "log_format", "require_registration")
+    assert {told[name]["origin"] for name in names} == {"command line"}
+    assert told["database_url"]["value"] == "postgresql://u:********@db/x"
 
 
 def test_a_workflow_file_that_is_no_text(fedcore: Fedcore, tmp_path: Path) -> None:
     (tmp_path / "pay.yaml").write_bytes(b"\xff\xfe")
     result = fedcore("workflow", "check", "pay.yaml")
-    assert (result.status, "pay.yaml is not UTF-8 at byte 0" in result.err) == (2, True)
+    assert (result.status, "pay.yaml is not UTF-8 at byte 0" in result.out) == (1, True)
 
 
 @pytest.fixture

@@ -218,3 +218,39 @@ def test_a_restart_that_is_refused(fedcore: Fedcore, server: LiveServer) -> None
     assert (result.status, result.out) == (1, "")
     assert "The run has completed" in result.err
     assert fedcore("runs", "restart", done["run"]["run_id"]).status == 2
+
+
+def test_who_holds_a_run_and_why(fedcore: Fedcore, client: Client) -> None:
+    run_id = client.create_run("outside", execution="external")["run"]["run_id"]
+    client.change_status(run_id, "running")
+    fedcore.ok("runs", "pause", run_id, "--reason", "hold it", "--actor", "olga")
+    out = fedcore.ok("runs", "show", run_id, "--logs")
+    assert "Held by   olga: hold it\n" in out
+    assert out.count("hold it") == 2  # and in the trail, beside a message that is fixed
+    fedcore.ok("runs", "resume", run_id)
+    assert "Held by" not in fedcore.ok("runs", "show", run_id)
+
+
+def test_a_long_input_is_cut_for_people(fedcore: Fedcore, client: Client) -> None:
+    given = {"amount": 5, "list": list(range(3_000))}
+    run_id = client.create_run("pay", given, wait=10)["run"]["run_id"]
+    out = fedcore.ok("runs", "show", run_id)
+    assert "--json shows all)" in " ".join(out.split())
+    assert len(out) < 4_000
+    assert fedcore.json("runs", "show", run_id)["run"]["input_payload"] == given
+
+
+def test_a_parent_points_at_the_gate_of_its_child(fedcore: Fedcore, client: Client) -> None:
+    step = "{id: sub, type: ACT, run: workflow, workflow: pay, with: {amount: 5000}}"
+    client.register_workflow(f"workflow: parent\nversion: 1.0.0\nsteps:\n  - {step}\n")
+    run_id = client.create_run("parent", wait=5)["run"]["run_id"]
+    child = None
+    for _ in range(100):
+        [found] = client.get_run(run_id, steps=True)["steps"]
+        child = found["child_run_id"]
+        if child and client.get_run(child, wait=1)["run"]["status"] == "paused":
+            break
+    gate_id = gate_of(client, str(child))["gate_id"]
+    words = " ".join(fedcore.ok("runs", "show", run_id).split())
+    assert f"Run {child} (step sub) waits for people: see `fedcore gates show {gate_id}`." in words
+    client.change_status(run_id, "cancelled")

@@ -1,6 +1,7 @@
 """`fedcore ledger copy`: the same ledger in another database, or nothing."""
 
 import sqlite3
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_a_ledger_that_was_changed_is_not_copied(small: Path, tmp_path: Path) ->
 def test_the_command(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = postgres().fresh()
     assert run(["ledger", "copy", "--data-dir", str(small), "--to", url]) == 0
-    assert audit(url).root in capsys.readouterr().out.replace("\n", "")
+    root = b64encode(bytes.fromhex(audit(url).root or "")).decode()  # as a checkpoint has it
+    assert root in capsys.readouterr().out.replace("\n", "")
     assert run(["ledger", "copy", "--data-dir", str(small), "--to", url]) == 3
     assert "holds a ledger already" in " ".join(capsys.readouterr().err.split())
     assert run(["ledger", "copy", "--data-dir", str(small), "--to", "mysql://x"]) == 3

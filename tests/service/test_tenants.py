@@ -194,6 +194,7 @@ async def test_another_tenants_gate_is_not_there_and_the_attempt_is_on_record(
         answer = await until(fc, run_id, "paused")
         refused = [e for e in answer.logs if e.event_type == "FC-AUTH-001"]
         assert [(e.actor_id, e.details["actor_tenant"]) for e in refused] == [("approver", "other")]
+        assert refused[0].message.startswith("Refused gate.resolve to approver of tenant other: ")
         assert stage.effects == []
         await approve(fc, asked)
         assert (await until(fc, run_id)).run.status == "completed"

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import CallerError, FieldError, InvalidInput, TooLarge
+from ..service import IN_WORDS
 from ..spine.canonical import parse
 from .headers import Headers
 
@@ -27,6 +28,7 @@ MAX_BODY_BYTES = 1_048_576
 MAX_BODY_S = 30.0
 MAX_DRAIN_BYTES = 16 * MAX_BODY_BYTES
 MAX_DRAIN_S = 2.0
+_PATTERN = re.compile(r"str matching regex (.*)")
 _LENGTH = re.compile(r"str of length (<=|>=) (\d+)")
 _PLACE = re.compile(r" - at `(?:key` in `)?\$?(.*)`\Z")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
@@ -197,6 +199,7 @@ def _field_error(name: str, said: str) -> FieldError:
     place = _PLACE.search(said)
     inside = _INDEX.sub(r"/\1", place[1]).replace(".", "/") if place else ""
     message = _LENGTH.sub(_characters, _PLACE.sub("", said).replace("`", ""))
+    message = _PATTERN.sub(lambda found: IN_WORDS.get(found[1], found[0]), message)
     return FieldError(_pointer(name) + inside, message[:1].lower() + message[1:])
 
 

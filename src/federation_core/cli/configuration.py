@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from ..settings import Settings, load_settings
+from ..telemetry.logs import LogFormat, LogLevel
 
 __all__ = ["configuration"]
 
@@ -37,6 +38,33 @@ def configuration(
         typer.Option(
             "--data-dir", metavar="DIR", help="Database, secret, settings; default ./.fedcore."
         ),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="postgresql://… or sqlite:///…; default SQLite in the data directory. A password "
+            "in it is seen by everybody who lists processes: better FEDCORE_DATABASE_URL.",
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", metavar="ID", help="The default tenant; default default."),
+    ] = None,
+    require_registration: Annotated[
+        bool,
+        typer.Option(
+            "--require-registration", help="Refuse runs of workflows that are not registered."
+        ),
+    ] = False,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option("--log-level", help="The least that is logged; default info."),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Default auto: text at a terminal, else JSON."),
     ] = None,
     signing_key_file: Annotated[
         Path | None,
@@ -122,6 +150,11 @@ def configuration(
         "host": host,
         "port": port or None,
         "data_dir": data_dir,
+        "database_url": database_url,
+        "tenant": tenant,
+        "require_registration": require_registration or None,
+        "log_level": log_level,
+        "log_format": log_format,
         "signing_key_file": signing_key_file,
         "witnesses": ",".join(witnesses) if witnesses else None,
         "policy_dir": policy_dir,

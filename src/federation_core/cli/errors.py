@@ -69,6 +69,7 @@ def _describe(error: Exception) -> dict[str, Any]:
 
 def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
+    message = message.replace("Value error, ", "")  # of the library that checks choices
     context = getattr(error, "ctx", None)
     where = f"`{context.command_path if context else 'fedcore'} --help`"
     return f"{message} See {where}." if message.endswith("?") else f"{message}; see {where}."

@@ -1,6 +1,7 @@
 """`fedcore gates`: see what waits for people, and answer it."""
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,9 @@ from .tables import age, colored, facts, fixed, folded, moment, table
 
 __all__ = ["app"]
 
+_LOOK_UPS = 100
+"""Runs that are asked for the name of their workflow."""
+
 app = noun("See what waits for people, and answer it.")
 
 Json = dict[str, Any]
@@ -48,13 +52,29 @@ def list_(
     """List the gates that wait, the oldest first."""
     picks = select(session, Filter(workflow, where), mine=mine)
     gates = [pick.gate for pick in picks]
-    wide = session.out.is_wide
-    columns = [fixed("GATE"), folded("NAME"), folded("ASKED"), fixed("AGE", right=True)]
-    rows = [[g["gate_id"], g["gate_name"], asked(g), age(g["created_at"])] for g in gates]
-    if wide:
-        columns.insert(1, fixed("RUN"))
-        rows = [[row[0], gate["run_id"], *row[1:]] for row, gate in zip(rows, gates, strict=True)]
-    session.out.show(gates, table(columns, rows) if rows else "No such gate waits.")
+    if session.out.as_json or not gates:
+        session.out.show(gates, "No such gate waits.")
+        return
+    known = {pick.run["run_id"]: pick.run["workflow_id"] for pick in picks if pick.run}
+    columns = [fixed("GATE, RUN"), folded("NAME, WORKFLOW"), folded("ASKED")]
+    rows: list[list[Any]] = []
+    for gate, workflow_id in zip(gates, _workflows(session.client, gates, known), strict=True):
+        rows.append([gate["gate_id"], gate["gate_name"], asked(gate), age(gate["created_at"])])
+        rows.append([f" {gate['run_id']}", workflow_id, "", ""])
+    session.out.show(gates, table([*columns, fixed("AGE", right=True)], rows))
+
+
+def _workflows(
+    client: Client, gates: Iterable[Json], known: dict[str, str]
+) -> Iterator[str | None]:
+    """The workflow of each gate's run, for so many runs that nobody has to wait long."""
+    left = _LOOK_UPS
+    for gate in gates:
+        run_id = gate["run_id"]
+        if run_id not in known and left:
+            left -= 1
+            known[run_id] = client.get_run(run_id)["run"]["workflow_id"]
+        yield known.get(run_id)
 
 
 @app.command("show", cls=Command)

@@ -1,5 +1,6 @@
 """`fedcore ledger`: verify, rebuild and copy the ledger, and take from it what auditors need."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,14 +104,16 @@ def copy(
 
     From SQLite to PostgreSQL, or back. Stop the server first. The copy has the same bytes, hashes
     and tree root; what queries read is made anew from the events. Nothing is changed at the source,
-    and nothing is kept at the target unless all of it is right.
+    and nothing is kept at the target unless all of it is right. The root is told in base64, as a
+    checkpoint of that many events has it.
     """
     source = _ledger(settings)
     target = parse_database(to, "--to")
     with _progress(out, "Copying") as progress:
         report = copy_ledger(source, target, progress)
     counts = facts((name, count) for name, count in report.rows.items())
-    told = f"The copy holds the same {report.events} events under the same root {report.root}."
+    root = b64encode(bytes.fromhex(report.root)).decode()
+    told = f"The copy holds the same {report.events} events under the same root {root}."
     out.show(report, counts, told)
 
 

@@ -12,14 +12,17 @@ from .fan_outs import item_of, without_completed
 from .tables import clock, colored, facts, fixed, folded, moment, short, table
 from .text import clean
 
-__all__ = ["decisions", "gates", "header", "steps", "trail"]
+__all__ = ["decisions", "gates", "header", "steps", "told", "trail"]
 
 Json = dict[str, Any]
 Parts = list[RenderableType]
+_MAX_VALUE = 1_000
+"""Characters of an input or output that are shown; `--json` has it whole."""
 
 
-def header(run: Json) -> Parts:
-    """Who, what, when, and how it stands."""
+def header(run: Json, held: Json | None = None) -> Parts:
+    """Who, what, when, and how it stands. `held` is the log entry of the pause it is in, where an
+    operator asked for that."""
     error = run["error_details"]
     told = error.get("message") if isinstance(error, dict) else error
     return [
@@ -27,6 +30,7 @@ def header(run: Json) -> Parts:
             [
                 ("Run", run["run_id"]),
                 ("Status", colored(run["status"])),
+                ("Held by", held and _held(held)),
                 ("Workflow", f"{run['workflow_id']} {run['workflow_version']}, {run['execution']}"),
                 ("Actor", run["actor_id"]),
                 ("Parent", _parent(run)),
@@ -41,6 +45,18 @@ def header(run: Json) -> Parts:
             ]
         )
     ]
+
+
+def _held(entry: Json) -> str:
+    reason = entry["details"].get("reason")
+    return f"{entry['actor_id']}{f': {reason}' if reason else ''}"
+
+
+def told(entry: Json) -> str:
+    """The message of a log entry, and the reason where that is not in it: the messages of some are
+    fixed."""
+    message, reason = entry["message"], entry["details"].get("reason")
+    return f"{message} ({reason})" if reason and reason not in message else message
 
 
 def _parent(run: Json) -> str | None:
@@ -153,7 +169,7 @@ def trail(entries: Iterable[Json], *, wide: bool) -> Parts:
             clock(entry["timestamp"]),
             entry["event_type"],
             entry["actor_id"] + (f" via {entry['via']}" if entry["via"] else ""),
-            entry["message"],
+            told(entry),
             *([entry["hash"][:16]] if wide else []),
         ]
         for entry in entries
@@ -166,4 +182,9 @@ def _section(title: str, content: RenderableType) -> Parts:
 
 
 def _json(value: Any) -> str | None:
-    return None if value in (None, {}) else msgspec.json.encode(value).decode()
+    if value in (None, {}):
+        return None
+    text = msgspec.json.encode(value).decode()
+    if len(text) <= _MAX_VALUE:
+        return text
+    return f"{text[:_MAX_VALUE]}… ({len(text):,} characters; --json shows all)"

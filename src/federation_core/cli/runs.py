@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
-from ..client import Client
+from ..client import ApiError, Client
 from .confirming import YesFlag, confirm
 from .errors import REFUSED
 from .fan_outs import item_of
@@ -25,6 +25,9 @@ __all__ = ["app"]
 app = noun("Start, follow and steer runs.")
 
 _WAIT_S = 30
+_CHILDREN = 10
+"""Child runs under way that are looked at for gates."""
+
 _Status = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 
 _RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id of the run.")]
@@ -171,11 +174,41 @@ def show(
     if any(item_of(step["step_id"]) for step in answer["steps"]):
         fanned = client.all_logs(run_id, event_type="FC-STEP-007")
         sizes = {entry["step_id"]: entry["details"]["items"] for entry in fanned}
-    parts = [*header(answer["run"]), *steps(answer["steps"], sizes), *decisions(decided, sizes)]
-    parts += gates(answer["gates"])
+    parts = header(answer["run"], _pause(client, answer["run"]))
+    parts += [*steps(answer["steps"], sizes), *decisions(decided, sizes), *gates(answer["gates"])]
     if logs:
         parts += trail(answer["logs"], wide=out.is_wide)
+    parts += [] if out.as_json else _waiting(client, answer)
     out.show(answer | {"decisions": decided}, *parts)
+
+
+def _pause(client: Client, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The entry of the pause that a run is in, where an operator asked for it."""
+    if run["status"] != "paused":
+        return None
+    *_, last = client.all_logs(run["run_id"], event_type="FC-RUN-002")
+    return dict(last) if last["details"].get("hold") else None
+
+
+def _waiting(client: Client, answer: dict[str, Any]) -> list[Text]:
+    """Where people are waited for: at gates of the run, or of the child runs that execute its
+    steps."""
+    waiting = [(gate["gate_id"], "It") for gate in answer["gates"] if gate["status"] == "pending"]
+    children = [s for s in answer["steps"] if s["child_run_id"] and s["status"] == "running"]
+    for step in children[:_CHILDREN]:
+        run_id = step["child_run_id"]
+        try:
+            gates_of = client.get_run(run_id, gates=True)["gates"]
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            continue  # it is about to be born
+        what = f"Run {run_id} (step {step['step_id']})"
+        waiting += [(g["gate_id"], what) for g in gates_of if g["status"] == "pending"]
+    return [
+        Text(f"\n{what} waits for people: see `fedcore gates show {gate_id}`.")
+        for gate_id, what in waiting
+    ]
 
 
 @app.command("watch", cls=Command)

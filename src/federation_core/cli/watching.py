@@ -12,6 +12,7 @@ from rich.text import Text
 from ..client import Client, ServerUnreachable
 from .fan_outs import item_of
 from .output import Output
+from .run_report import told
 from .tables import clock, colored, fixed, folded, table
 from .text import clean
 
@@ -53,9 +54,7 @@ class Progress:
             self.status = entry["new_status"]
         elif step_id is not None:
             self._step(step_id, code, entry)
-        self._tail = [*self._tail, f"{clock(entry['timestamp'])}  {clean(entry['message'])}"][
-            -_TAIL:
-        ]
+        self._tail = [*self._tail, f"{clock(entry['timestamp'])}  {clean(told(entry))}"][-_TAIL:]
 
     def _step(self, step_id: str, code: str, entry: Json) -> None:
         empty = {"status": "pending", "decision": None, "started": None, "ms": None}
@@ -139,4 +138,4 @@ def _entries(client: Client, progress: Progress) -> Iterator[Json]:
 
 
 def _line(entry: Json) -> str:
-    return f"{entry['timestamp']} {entry['event_type']} {clean(entry['message'])}"
+    return f"{entry['timestamp']} {entry['event_type']} {clean(told(entry))}"

@@ -42,7 +42,12 @@ def check(out: Output, files: _Files) -> None:
 
 def _check(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The verdict on one file, for programs and for people."""
-    text = read_text(path)
+    try:
+        text = read_text(path)
+    except typer.BadParameter as e:
+        problem = {"line": 0, "column": 0, "path": "", "message": e.message}
+        told = {"file": str(path), "ok": False, "problems": [problem], "warnings": []}
+        return told, [e.message]
     try:
         workflow = parse_workflow(text, source=str(path))
     except WorkflowProblems as e:

@@ -18,6 +18,7 @@ from ..spine.actor import Actor
 from ..spine.children import MAX_DEPTH, REFUSED
 from ..spine.commands import CreateRun
 from ..spine.definition import ChildWork, StepSpec, Workflow
+from ..spine.durations import spoken
 from ..spine.handle import handle
 from ..spine.run import RUN_TIMEOUT, Run
 from ..spine.schemas import validate
@@ -65,7 +66,7 @@ class Children:
                 return _joined(join, found)
             if join.deadline is not None and self._clock() >= join.deadline:
                 timeout_ms = _spec(parent, join).timeout_ms
-                why = f"Child run {join.child_run_id} did not end within {timeout_ms} ms."
+                why = f"Child run {join.child_run_id} did not end within {spoken(timeout_ms)}."
                 return _failed(join, "Timeout", why, retriable=True)
             if found:
                 return None

@@ -12,6 +12,7 @@ import structlog
 from ..errors import FederationError, InvalidInput
 from ..spine.canonical import check_value
 from ..spine.definition import StepSpec, Work
+from ..spine.durations import spoken
 
 __all__ = [
     "MAX_OUTPUT_BYTES",
@@ -157,7 +158,7 @@ def as_step_error(error: BaseException, *, retriable: bool | None = None) -> Ste
 def _timeout(spec: StepSpec) -> StepError:
     return StepError(
         "Timeout",
-        f"Step {spec.id!r} did not end within its timeout of {spec.timeout_ms} ms.",
+        f"Step {spec.id!r} did not end within its timeout of {spoken(spec.timeout_ms)}.",
         retriable=True,
     )
 

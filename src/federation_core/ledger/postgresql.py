@@ -92,7 +92,8 @@ class PostgresDatabase(Database):
             nodes = [row.node for row in connection.exec_driver_sql(query)]
         if nodes:
             raise OperatorError(
-                f"{len(nodes)} nodes use the database {self.name}; stop them first.",
+                f"{_nodes(len(nodes))} the database {self.name}; stop what runs, and wait until "
+                "its lease has run out (some seconds, also of one that a restored dump tells of).",
                 code="database_in_use",
             )
         yield
@@ -140,3 +141,7 @@ def _engine(url: URL, settings: dict[str, str], *, size: int, isolation: Any) ->
         connection.autocommit = before
 
     return engine
+
+
+def _nodes(count: int) -> str:
+    return "1 node uses" if count == 1 else f"{count} nodes use"

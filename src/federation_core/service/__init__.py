@@ -3,6 +3,7 @@
 from .call import Call, Key
 from .core import FederationCore
 from .requests import (
+    IN_WORDS,
     AddScheduleRequest,
     AnswerGateRequest,
     BypassRequest,
@@ -18,6 +19,7 @@ from .requests import (
 )
 
 __all__ = [
+    "IN_WORDS",
     "AddScheduleRequest",
     "AnswerGateRequest",
     "BypassRequest",

@@ -41,7 +41,7 @@ def log_entry(event: Event, errors: Errors) -> LogEntry:
         new_status=new,
         actor_id=event.actor,
         via=event.via,
-        message=_message(data, errors),
+        message=_message(event, errors),
         decision=details.get("decision"),
         details=details,
         timestamp=to_rfc3339(event.at),
@@ -79,12 +79,16 @@ def _log_id(event: Event) -> str:
     return str(UUID(int=value))
 
 
-def _message(data: Any, errors: Errors) -> str:
+def _message(event: Event, errors: Errors) -> str:
+    data = event.data
     if isinstance(data, e.RunEnded):
         return _ended(data, errors)
     if isinstance(data, e.StepFailed):
         kind, said = step_said(data.error_type, data.error_hash, errors)
         return f"Step {data.step_id} failed: {kind}: {said}"
+    if isinstance(data, e.AttemptRefused) and data.actor_tenant is not None:
+        who = f"{event.actor} of tenant {data.actor_tenant}"
+        return f"Refused {data.attempted} to {who}: {data.reason}"
     return _MESSAGES[type(data)](data)
 
 

@@ -9,6 +9,7 @@ from ..spine.events import GateType, RunStatus
 from ..spine.schedule import CatchUp
 
 __all__ = [
+    "IN_WORDS",
     "AddScheduleRequest",
     "AnswerGateRequest",
     "BypassRequest",
@@ -23,13 +24,48 @@ __all__ = [
     "RotateRequest",
 ]
 
-WorkflowId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
-Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}\Z")]
+IN_WORDS: dict[str, str] = {}
+"""Pattern of a field, as `repr` shows it → what it asks for, for people."""
+
+
+def _like(pattern: str, words: str) -> msgspec.Meta:
+    IN_WORDS[repr(pattern)] = words
+    return msgspec.Meta(pattern=pattern)
+
+
+WorkflowId = Annotated[
+    str,
+    _like(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z",
+        "1 to 128 letters, digits, '.', '_' and '-', the first a letter or a digit",
+    ),
+]
+Version = Annotated[
+    str, _like(r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}\Z", "three numbers, such as 1.0.0")
+]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")]
+StepId = Annotated[
+    str,
+    _like(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z",
+        "1 to 128 letters, digits, '_', '.', ':' and '-', the first a letter, a digit or '_'",
+    ),
+]
 Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
-Approver = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:@/+-]{1,140}\Z")]
-ScheduleId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
+Approver = Annotated[
+    str,
+    _like(
+        r"^[A-Za-z0-9._:@/+-]{1,140}\Z",
+        "the id of an actor or role:<name>, 1 to 140 letters, digits and '._:@/+-'",
+    ),
+]
+ScheduleId = Annotated[
+    str,
+    _like(
+        r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z",
+        "1 to 64 letters, digits, '_' and '-', the first a letter or a digit",
+    ),
+]
 Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 MAX_GATE_SECONDS = 366 * 24 * 3600
 
@@ -109,7 +145,9 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
     for ever, so it must not repeat what is erased."""
 
     run_id: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    payload_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    payload_hash: (
+        Annotated[str, _like(r"^[0-9a-f]{64}\Z", "a hash of 64 digits 0-9 and a-f")] | None
+    ) = None
     reason: Annotated[str, msgspec.Meta(min_length=8, max_length=2_000)]
 
 

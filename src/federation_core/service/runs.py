@@ -63,7 +63,7 @@ class Runs:
         doc = await self._registered(call.tenant, request)
         digest = doc.definition_hash if doc else None
         definition = await parts.runs.definition(digest) if digest else None
-        execution = self._execution(request, registered=doc is not None)
+        execution = self._execution(request, registered=doc is not None, own=run_id is None)
         _check_input(definition, request.input_payload)
         await self._check_parent(call.tenant, request.parent_run_id)
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
@@ -102,7 +102,7 @@ class Runs:
         doc = await self._registered(call.tenant, request)
         digest = doc.definition_hash if doc else None
         definition = await self._parts.runs.definition(digest) if digest else None
-        self._execution(request, registered=doc is not None)
+        self._execution(request, registered=doc is not None, own=False)
         _check_input(definition, request.input_payload)
         version = definition.version if definition else request.workflow_version or DEFAULT_VERSION
         mode = self._parts.governor.mode(call.tenant, call.mode)
@@ -148,11 +148,13 @@ class Runs:
         )
 
     @staticmethod
-    def _execution(request: CreateRunRequest, *, registered: bool) -> Execution:
+    def _execution(request: CreateRunRequest, *, registered: bool, own: bool) -> Execution:
+        """`own` says that somebody asks for this run itself, and might do its work."""
         if request.execution == "managed" and not registered:
+            advice = "register it, or ask for an external run" if own else "register it first"
             raise InvalidInput(
                 f"Workflow {request.workflow_id!r} is not registered, so the server cannot execute "
-                "it; register it, or ask for an external run.",
+                f"it; {advice}.",
                 code="workflow_not_registered",
             )
         return request.execution or ("managed" if registered else "external")

@@ -59,7 +59,8 @@ Decision = DecisionDoc
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is `{"type", "message"}`, the message as long as it was not erased."""
+    """`error` is `{"type", "message"}`, the message as long as it was not erased. `duration_ms` is
+    null where nobody saw the end, and a person told of it."""
 
     step_id: str
     step_type: str

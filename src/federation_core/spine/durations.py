@@ -4,7 +4,7 @@ import re
 
 from ..errors import InvalidInput
 
-__all__ = ["MAX_DURATION_MS", "parse_duration"]
+__all__ = ["MAX_DURATION_MS", "parse_duration", "spoken"]
 
 MAX_DURATION_MS = 366 * 86_400_000
 
@@ -25,3 +25,8 @@ def parse_duration(text: str) -> int:
     if duration > MAX_DURATION_MS:
         raise InvalidInput(f"{text!r} is longer than 366 days, the longest duration there is.")
     return duration
+
+
+def spoken(ms: int) -> str:
+    """For people: `250 ms`, `1.5 s`, `3,600 s`."""
+    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:,.15g} s"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import FieldError, InvalidInput
 from .durations import parse_duration
-from .expressions import Condition, Listing, Template
+from .expressions import Condition, ExpressionError, Listing, Template
 from .items import ITEM_NAMES
 from .pointers import join
 from .schemas import compile_schema
@@ -206,8 +206,12 @@ def _check_expression(
 ) -> Iterator[FieldError]:
     try:
         expression = kind.compile(text)
+        if not expression.names:  # it looks at nothing, so it is now what it will ever be
+            expression.evaluate({})
     except InvalidInput as e:
         yield FieldError(join(path), e.errors[0].message)
+    except ExpressionError as e:
+        yield FieldError(join(path), f"it can only fail: {e.errors[0].message}")
     else:
         yield from _check_references(expression.references, path, graph, reader)
 
