@@ -1,5 +1,6 @@
 """The server as a process: its greeting, its end, and what it leaves behind."""
 
+import json
 import re
 import signal
 import socket
@@ -65,6 +66,15 @@ def test_it_stops_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> 
         assert time.monotonic() - began < 5
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{server.url}/health")
+
+
+def test_it_says_that_it_stops(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(tmp_path / "data", stderr=stderr.fileno()) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=10) == 0
+    told = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert told[-2:] == ["stopping", "stopped"]
 
 
 def test_after_kill_9_nothing_is_left_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -153,6 +153,13 @@ async def test_steps_in_doubt_are_told_apart(tmp_path: Path, stage: Stage) -> No
         assert (found["fedcore_gates_pending",], found["fedcore_gates_in_doubt",]) == (1, 1)
         assert found["fedcore_steps", "ACT", "in_doubt"] == 1
         assert found["fedcore_gates_in_doubt_oldest_seconds",] >= 0
+        [asked] = await open_gates(fc, run_id)
+        await resume(fc, asked, {"happened": True, "output": None})
+        await until(fc, run_id)
+        await idle(fc)
+        found = await measured(fc)
+        assert found["fedcore_steps", "ACT", "completed"] == 1
+        assert not found["fedcore_step_seconds", "ACT"]  # nobody saw how long it took
 
 
 async def test_a_gate_that_only_talks_of_doubt_is_not_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from federation_core.errors import FederationError, InvalidInput
 from federation_core.spine.canonical import MAX_INT
-from federation_core.spine.durations import MAX_DURATION_MS, parse_duration
+from federation_core.spine.durations import MAX_DURATION_MS, parse_duration, spoken
 from federation_core.spine.expression_scan import Hole, names, split_template
 from federation_core.spine.expressions import MAX_TOKENS, Condition, ExpressionError, Template
 
@@ -409,3 +409,9 @@ def test_a_loop_that_would_copy_long_texts_is_refused() -> None:
         template.evaluate(scope)
     scope["input"]["s"] = "x" * 100
     assert len(template.evaluate(scope)) == 2_000
+
+
+def test_a_duration_is_told_to_people() -> None:
+    assert [spoken(ms) for ms in (250, 1_000, 1_500, 3_600_000)] == [
+        "250 ms", "1 s", "1.5 s", "3,600 s",
+    ]  # fmt: skip

@@ -95,6 +95,19 @@ def test_a_run_is_created_once_and_first() -> None:
         refused("run_exists", Life(ONE), command)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("cancelled", "The run is cancelled already; that is final."),
+        ("running", "The run is cancelled, and cannot become running; that is final."),
+    ],
+)
+def test_an_end_is_told_as_one(wanted: RunStatus, told: str) -> None:
+    life = Life(ONE).started()
+    life.change("cancelled")
+    assert refused("invalid_transition", life, patch(wanted)).detail == told
+
+
 # the engine's commands
 
 
