@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
+import structlog
+
 from . import __version__
 from .engine.restate.options import PATH, Restate, token_of
 from .errors import OperatorError
@@ -104,8 +106,10 @@ async def serve(settings: Settings, *, announce: Callable[[str], None] = _say) -
             gc.enable()
             announce(await _greeting(settings, core, url))
             await _first(serving, closing)
+            structlog.get_logger().info("stopping", driving=core.driving)
             server.finish()
             await asyncio.wait({serving}, timeout=_GRACE_S)
+        structlog.get_logger().info("stopped")
 
 
 async def _first(serving: asyncio.Future[None], closing: asyncio.Event) -> None:

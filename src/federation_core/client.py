@@ -241,9 +241,19 @@ class Client:
             return self._dict("POST", f"/api/fc/gates/{gate_id}", json=body)
         return self._dict("PATCH", f"/workflows/runs/{run_id}/gates/{gate_id}", json=body)
 
-    def resume(self, run_id: str, gate_id: str, decision: str, given: Json | None = None) -> Json:
+    def resume(
+        self,
+        run_id: str,
+        gate_id: str,
+        decision: str,
+        given: Json | None = None,
+        *,
+        reason: str | None = None,
+    ) -> Json:
         """`decision` is approve or deny; `given` the input that the gate asks for."""
-        body = {"gate_id": gate_id, "decision": decision, "input": given or {}}
+        body: Json = {"gate_id": gate_id, "decision": decision, "input": given or {}}
+        if reason is not None:
+            body["reason"] = reason
         return self._dict("POST", f"/workflows/runs/{run_id}:resume", json=body)
 
     def bypass_gate(self, run_id: str, gate_id: str, reason: str) -> Json:

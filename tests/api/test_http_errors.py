@@ -122,7 +122,6 @@ def test_two_tokens_are_none(dev: Server) -> None:
         ("GET", "/workflows/runs/%00%ff%0a", None),
         ("GET", "/workflows/runs/" + "a" * 300, None),
         ("POST", f"/workflows/runs/{NOBODY}:explode", {}),
-        ("POST", f"/workflows/runs/{NOBODY}", {}),
         ("GET", "/workflows/run", None),
     ],
 )
@@ -134,6 +133,30 @@ def test_a_method_that_a_path_does_not_take(http: Http) -> None:
     answer = http.delete("/workflows/runs")
     problem(answer, 405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "POST", "OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/workflows/runs/abc", "GET, OPTIONS"),
+        ("POST", "/workflows/runs/abc", "GET, OPTIONS"),
+        ("GET", "/workflows/runs/abc:restart", "POST, OPTIONS"),
+        ("DELETE", "/workflows/runs/abc:resume", "POST, OPTIONS"),
+        ("GET", "/schedules/s:pause", "POST, OPTIONS"),
+        ("PUT", "/schedules/s", "DELETE, GET, OPTIONS"),
+    ],
+)
+def test_what_a_path_takes_instead(http: Http, method: str, path: str, allowed: str) -> None:
+    """What it takes is told, of the path with its verb."""
+    answer = http.request(method, path)
+    told = problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+    assert f"it takes {allowed}." in told["detail"]
+    assert told["instance"] == path
+
+
+def test_a_verb_that_nothing_has(http: Http) -> None:
+    problem(http.get("/workflows/runs/abc:explode"), 404, "no_such_path")
 
 
 def test_a_gate_that_is_not_pending(http: Http) -> None:

@@ -111,3 +111,26 @@ def test_scopes(prod: Server) -> None:
         ):
             answer = http.request(method, path, json=REQUEST if path == "/schedules" else None)
             assert (answer.status_code, "workflow:write" in answer.text) == (403, True)
+
+
+def test_what_is_not_known_is_refused_here_too(http: Http) -> None:
+    """An action takes no field and a list no filter, so who sends one is mistaken."""
+    schedule = added(http)
+    for method, path, body in (
+        ("POST", "/schedules/nightly:pause", {"x": 1}),
+        ("POST", "/schedules/nightly:resume", {"until": "monday"}),
+        ("POST", "/schedules/nightly:pause?x=1", None),
+        ("POST", "/schedules/nightly:pause", []),
+        ("GET", "/schedules?foo=1", None),
+        ("GET", "/schedules?limit=0", None),
+        ("GET", "/schedules/nightly?ticks=5", None),
+        ("DELETE", "/schedules/nightly?force=1", None),
+    ):
+        answer = http.request(method, path, json=body)
+        assert answer.status_code == 422, (method, path, answer.text)
+    answer = http.post("/schedules/nightly:pause", json={"x": 1})
+    assert answer.json()["errors"] == [{"path": "/x", "message": "unknown"}]
+    assert http.get("/schedules").json() == [schedule]
+    form = {"content-type": "application/x-www-form-urlencoded"}  # curl -d ""
+    assert http.post("/schedules/nightly:pause", content=b"", headers=form).status_code == 200
+    assert http.post("/schedules/nightly:resume", json={}).status_code == 200

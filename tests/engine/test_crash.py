@@ -33,8 +33,9 @@ from federation_core.service import (
     BypassRequest,
     ChangeStatusRequest,
     FederationCore,
+    ResumeRequest,
 )
-from federation_core.service.views import Gate, RunAnswer
+from federation_core.service.views import Gate, LogEntry, RunAnswer
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -108,15 +109,33 @@ async def test_it_happened_a_person_says(tmp_path: Path) -> None:
     async with core(tmp_path) as fc:
         await resume(fc, await doubt(fc, run_id), {"happened": True, "output": {"id": 7}})
         answer = await until(fc, run_id)
+        listed = await fc.runs.get(fc.call("x"), run_id, steps=True)
     assert answer.run.status == "completed"
     assert answer.run.output_payload == {"id": 7}
+    [said, done] = told_of_the_doubt(answer)
+    assert said == (
+        "Gate What happened to step b? approved: "
+        "approver said that it happened, with the output given"
+    )
+    assert done.message == "Step b completed"
+    [b] = [step for step in listed.steps if step.step_id == "b"]
+    assert (done.duration_ms, b.duration_ms) == (None, None)  # nobody saw when it ended
+    assert b.ended_at is not None
     assert effects(tmp_path) == [(n, f"{run_id}:{n}:1") for n in NAMES]
 
 
 async def test_it_did_not_happen_a_person_says(tmp_path: Path) -> None:
     run_id = killed_in_step(tmp_path, "before b", idempotent=False)
     async with core(tmp_path) as fc:
-        await resume(fc, await doubt(fc, run_id), {"happened": False})
+        asked = await doubt(fc, run_id)
+        assert f"{run_id}:b:1" in asked.description  # the key that the other system knows
+        request = ResumeRequest(
+            gate_id=asked.gate_id,
+            decision="approve",
+            input={"happened": False},
+            reason="the bank has no such payment",
+        )
+        await fc.gates.resume(fc.call("approver"), run_id, request)
         answer = await until(fc, run_id)
     assert answer.run.status == "completed"
     assert answer.run.output_payload == {"did": "b"}
@@ -124,6 +143,21 @@ async def test_it_did_not_happen_a_person_says(tmp_path: Path) -> None:
         (n, f"{run_id}:{n}:{2 if n == 'b' else 1}") for n in NAMES
     ]  # a new attempt, with a new decision
     assert decisions(answer, "b") == ["allow", "allow"]
+    [said, again] = told_of_the_doubt(answer)
+    assert said == (
+        "Gate What happened to step b? approved: approver said that it did not happen: "
+        "the bank has no such payment"
+    )
+    assert again.event_type == "FC-STEP-004"
+
+
+def told_of_the_doubt(answer: RunAnswer) -> tuple[str, LogEntry]:
+    """What the log says of the answer, and the step's entry after it."""
+    seqs = [e.seq for e in answer.logs if e.event_type == "FC-GATE-003"]
+    [seq] = seqs
+    assert answer.logs[seq].details["reason"] in answer.logs[seq].message
+    after = next(e for e in answer.logs[seq:] if e.event_type.startswith("FC-STEP"))
+    return answer.logs[seq].message, after
 
 
 async def test_nobody_knows_a_person_says(tmp_path: Path) -> None:
@@ -142,8 +176,15 @@ async def test_what_does_not_say_what_happened_is_no_answer(tmp_path: Path) -> N
     run_id = killed_in_step(tmp_path, "after b", idempotent=False)
     async with core(tmp_path) as fc:
         asked = await doubt(fc, run_id)
-        for given in ({}, {"happened": "yes"}, {"happened": True, "more": 1}):
-            with pytest.raises(InvalidInput):
+        for given, why in (
+            ({}, "'happened' is missing"),
+            ({"happened": "yes"}, "/happened"),
+            ({"happened": True, "output": 1, "more": 1}, "/more"),
+            ({"happened": True}, "'output' is missing"),
+            ({"happened": False, "output": {"id": 7}}, "/output: nothing may stand here"),
+            ({"happened": False, "output": None}, "/output: nothing may stand here"),
+        ):
+            with pytest.raises(InvalidInput, match=why):
                 await resume(fc, asked, given)
         with pytest.raises((InvalidInput, Conflict)):
             await approve(fc, asked)

@@ -66,7 +66,10 @@ async def test_what_ended_well_is_carried_over_and_all_else_done_anew(
             output="${steps.after.output.got}",
         )
         before = await whole(fc, old)
-        new = await restart(fc, old, "bad", tags=["good"])
+        request = RestartRequest(from_step="bad", tags=["good"])
+        made = await fc.runs.restart(fc.call("starter"), old, request)
+        assert (made.run.input_payload, made.run.metadata) == ({"n": 5}, {})
+        new = made.run.run_id
         answer = await until(fc, new)
         assert await whole(fc, old) == before  # history is not rewritten
     assert (answer.run.status, answer.run.output_payload) == ("completed", 5)

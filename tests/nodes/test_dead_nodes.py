@@ -91,7 +91,7 @@ async def test_a_node_that_was_frozen_past_its_lease_cannot_write(tmp_path: Path
             assert said == "fenced"
             after = await until(fc, run_id, "paused")
             assert codes(after.logs) == codes(before)
-            await resume(fc, asked, {"happened": True})
+            await resume(fc, asked, {"happened": True, "output": None})
             assert (await until(fc, run_id)).run.status == "completed"
     assert _effects(tmp_path) == ["a", "b"]
     await audited(url)

@@ -25,8 +25,9 @@ from tests.core_helpers import (
     until,
     workflow,
 )
+from tests.core_steps import new_stage
 
-from federation_core.service import CreateRunRequest
+from federation_core.service import AddScheduleRequest, CreateRunRequest, RestartRequest
 from federation_core.telemetry import Telemetry, trace_id_of
 from federation_core.telemetry.about import Request, about
 from federation_core.telemetry.journal import Journal
@@ -306,6 +307,48 @@ async def test_at_debug_each_step_is_told(tmp_path: Path) -> None:
         await until(fc, await begin(fc, py("act")))
     for name in ("step_started", "step_completed"):
         assert [line["step_id"] for line in lines.named(name)] == ["act"]
+
+
+async def test_a_fan_out_and_a_carried_step_name_their_run(tmp_path: Path) -> None:
+    lines = Lines("debug")
+    async with core_with_log(tmp_path, forbid("no", 'context.step_id == "b"'), level="debug") as fc:
+        run_id = await begin(fc, py("first"), py("b"))
+        await until(fc, run_id)
+        request = RestartRequest(from_step="b")
+        again = (await fc.runs.restart(fc.call("starter"), run_id, request)).run.run_id
+        await until(fc, again)
+        each = {"id": "each", "type": "TRANSFORM", "foreach": "[1, 2]", "run": "expression"}
+        fanned = await begin(fc, each | {"value": "${item}"}, version="2.0.0")
+        await until(fc, fanned)
+    [told] = lines.named("step_fanned_out")
+    assert (told["run_id"], told["step_id"], told["items"]) == (fanned, "each", 2)
+    [told] = lines.named("step_carried")
+    assert (told["run_id"], told["step_id"]) == (again, "first")
+    assert not [e for e in lines.named("recorded") if e["code"].startswith("FC-STEP")]
+
+
+async def test_a_record_names_what_it_is_about(tmp_path: Path) -> None:
+    lines = Lines()
+    async with core_with_log(tmp_path) as fc:
+        await register(fc, workflow(py("act")))
+        request = AddScheduleRequest(schedule_id="nightly", workflow_id="wf", cron="0 0 1 1 *")
+        await fc.schedules.add(fc.call("alice"), request)
+        await fc.schedules.pause(fc.call("alice"), "nightly")
+    found = [e for e in lines.named("recorded") if e["code"].startswith("FC-SCHED")]
+    assert len(found) == 2
+    assert {line["schedule_id"] for line in found} == {"nightly"}
+    [registered] = [e for e in lines.named("recorded") if e["code"] == "FC-WF-001"]
+    assert registered["workflow_id"] == "wf"
+
+
+async def test_what_a_stop_cuts_off_is_told(tmp_path: Path) -> None:
+    lines, stage = Lines(), new_stage()
+    async with core_with_log(tmp_path) as fc:
+        run_id = await begin(fc, py("slow", "hold"))
+        await stage.seen("slow began")
+        await fc._parts.engine.close(grace=0.0)
+    [line] = lines.named("step_cut_off")
+    assert (line["run_id"], line["step_id"]) == (run_id, "slow")
 
 
 # Nothing in a line is a value

@@ -118,7 +118,11 @@ def test_a_node_is_killed_in_the_middle_of_steps(
         assert outside.seen("again", 2).key == first[0].key
         answer = http.post(
             f"/workflows/runs/{once}:resume",
-            json={"gate_id": gate_id, "decision": "approve", "input": {"happened": True}},
+            json={
+                "gate_id": gate_id,
+                "decision": "approve",
+                "input": {"happened": True, "output": None},
+            },
         )
         assert answer.is_success, answer.text
         assert until(http, once)["run"]["status"] == "completed"

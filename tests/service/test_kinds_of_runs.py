@@ -111,6 +111,45 @@ async def test_a_client_does_not_move_a_managed_run_on(
     assert stage.effects == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"current_step": "zzz"},
+        {"step_index": 77},
+        {"output_payload": {"forged": 1}},
+        {"error_details": {"message": "forged"}},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+async def test_a_client_tells_nothing_of_the_work_of_a_managed_run(
+    tmp_path: Path, stage: Stage, told: dict[str, Any]
+) -> None:
+    """Whoever may pause it does not write what it has done into it."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("a", "hold"))
+        await stage.seen("a began")
+
+        async def refused(*statuses: str) -> None:
+            before = await fc.runs.get(fc.call("x"), run_id, logs=True)
+            for status in statuses:
+                with pytest.raises(Conflict) as caught:
+                    await change(fc, run_id, status, **told)
+                assert caught.value.error_code == "managed_run"
+                assert next(iter(told)) in caught.value.detail
+            assert await fc.runs.get(fc.call("x"), run_id, logs=True) == before
+
+        await refused("paused", "cancelled")
+        nulls = {"output_payload": None, "error_details": None, "current_step": None}
+        held = await change(fc, run_id, "paused", reason="hold it", **nulls)
+        assert (held.run.status, held.run.output_payload) == ("paused", None)
+        assert held.run == (await fc.runs.get(fc.call("x"), run_id)).run
+        await refused("running", "cancelled")
+        await change(fc, run_id, "running", reason="go on")
+        stage.go("a may end")
+        ended = await until(fc, run_id)
+    assert (ended.run.status, ended.run.error_details) == ("completed", None)
+
+
 async def test_the_server_executes_nothing_of_an_external_run(tmp_path: Path, stage: Stage) -> None:
     async with core(tmp_path) as fc:
         await register(fc, workflow(py("a")))

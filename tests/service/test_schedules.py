@@ -11,7 +11,7 @@ from tests.schedule_helpers import add, minute, runs_by_tick, ticking
 
 from federation_core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from federation_core.ledger import queries
-from federation_core.service import AddScheduleRequest, EraseRequest, FederationCore, Key
+from federation_core.service import AddScheduleRequest, Call, EraseRequest, FederationCore, Key
 from federation_core.spine.canonical import value_hash
 from federation_core.spine.schedule import schedule_stream, tick_run_id
 from federation_core.spine.times import from_rfc3339
@@ -276,6 +276,41 @@ async def test_erasure_takes_the_answers_that_tell_of_it_and_no_others(tmp_path:
     assert told["s2"] is not None
     assert (told["s"].status, told["s2"].status) == (410, 201)
     assert b"Erika" not in (tmp_path / "fedcore.db").read_bytes()
+
+
+@pytest.mark.parametrize("use_case", ["remove", "pause", "resume"])
+async def test_in_strict_mode_a_schedule_is_its_own_actors(tmp_path: Path, use_case: str) -> None:
+    async with core(tmp_path, mode="strict") as fc:
+        added = await ticking(fc)
+        if use_case == "resume":
+            added = await fc.schedules.pause(fc.call("ann"), "s")
+
+        def by(actor: str, *scopes: str) -> Call:
+            call = fc.call(actor)
+            caller = msgspec.structs.replace(call.caller, scopes=frozenset(scopes))
+            return msgspec.structs.replace(call, caller=caller)
+
+        act = getattr(fc.schedules, use_case)
+        with pytest.raises(Forbidden) as caught:
+            await act(by("bob", "workflow:write"), "s")
+        assert caught.value.error_code == "not_the_scheduler"
+        assert await fc.schedules.listed(fc.call("x")) == [added]
+        refused = (await events(fc))[-1]
+        assert (refused["type"], refused["actor"]) == ("FC-AUTH-001", "bob")
+        assert refused["data"]["attempted"] == f"schedule.{use_case}"
+        actor, scope = ("ann", "workflow:write") if use_case == "pause" else ("chief", "admin")
+        assert (await act(by(actor, scope), "s")).status != added.status
+
+
+async def test_in_loose_mode_whoever_may_write_may_hold_a_schedule(tmp_path: Path) -> None:
+    async with core(tmp_path) as fc:
+        await ticking(fc)
+        call = fc.call("bob")
+        caller = msgspec.structs.replace(call.caller, scopes=frozenset({"workflow:write"}))
+        call = msgspec.structs.replace(call, caller=caller)
+        assert (await fc.schedules.pause(call, "s")).status == "paused"
+        with pytest.raises(Forbidden):  # the caller may ask for more
+            await fc.schedules.remove(msgspec.structs.replace(call, mode="strict"), "s")
 
 
 async def test_removing_is_on_record_and_codes_are_the_schedules(tmp_path: Path) -> None:

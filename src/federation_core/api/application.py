@@ -4,10 +4,11 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, cast
 
 from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
@@ -121,9 +122,20 @@ def build_app(
         streams=streams,
         closing=closing or asyncio.Event(),
     )
+    methods = _Methods(OPERATIONS)
+
+    def no_method(
+        request: Request[Any, Any, Any], _error: MethodNotAllowedException
+    ) -> Response[bytes]:
+        return to_problem(request, methods.refusal(request.scope["path"]))
+
     app = _Plain(
-        route_handlers=_routes(api, OPERATIONS),
-        exception_handlers={HTTPException: to_problem, Exception: to_problem},
+        route_handlers=_routes(api, OPERATIONS, methods),
+        exception_handlers={
+            MethodNotAllowedException: no_method,
+            HTTPException: to_problem,
+            Exception: to_problem,
+        },
         openapi_config=None,
         logging_config=None,
     )
@@ -150,19 +162,41 @@ def _places(requests: Room, streams: Room) -> Iterator[Family]:
     yield gauge("fedcore_streams_open", "Live streams followed.", streams.taken)
 
 
-def _routes(api: Api, operations: Sequence[Operation]) -> list[HTTPRouteHandler]:
+class _Methods:
+    """Which methods a path takes, its verb included: Litestar does not know of verbs."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._known = [(_pattern(o), o.method) for o in operations]
+
+    def refusal(self, path: str) -> HTTPException:
+        """The error for a method that `path` does not take: 405, or 404 where it takes none."""
+        found = sorted({method for pattern, method in self._known if pattern.fullmatch(path)})
+        if not found:
+            return NotFoundException()
+        return MethodNotAllowedException(headers={"allow": ", ".join([*found, "OPTIONS"])})
+
+
+def _pattern(operation: Operation) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", operation.path)
+    named = [".+" if name == operation.rest else "[^/:]+" for name in parts[1::2]]
+    fixed = [re.escape(part) for part in parts[::2]]
+    return re.compile("".join(map("".join, zip_longest(fixed, named, fillvalue=""))))
+
+
+def _routes(api: Api, operations: Sequence[Operation], methods: _Methods) -> list[HTTPRouteHandler]:
     """A handler for each path and method. Operations that differ only in the verb at the end of
     the path (`…/{run_id}:resume`) share one, for Litestar's paths are made of whole segments."""
     shared: dict[tuple[str, str], dict[str, Operation]] = defaultdict(dict)
     for operation in operations:
         path, verb = operation.route
         shared[path, operation.method][verb] = operation
+    with_verbs = {path for (path, _), by_verb in shared.items() if any(by_verb)}
     return [
         HTTPRouteHandler(
             _typed(path, by_verb),
             http_method=cast("Method", method),
             status_code=200 if method == "DELETE" else None,  # Litestar's 204 would have no body
-        )(_handler(api, by_verb))
+        )(_handler(api, by_verb, methods, has_verbs=path in with_verbs))
         for (path, method), by_verb in shared.items()
     ]
 
@@ -174,9 +208,8 @@ def _typed(path: str, by_verb: dict[str, Operation]) -> str:
 
 
 def _handler(
-    api: Api, by_verb: dict[str, Operation]
+    api: Api, by_verb: dict[str, Operation], methods: _Methods, *, has_verbs: bool
 ) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[Any]]]:
-    has_verbs = any(by_verb)
     rest = next((o.rest for o in by_verb.values()), None)
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -189,7 +222,7 @@ def _handler(
             params[name], _, verb = params[name].partition(":")
         operation = by_verb.get(verb)
         if operation is None:
-            raise NotFoundException
+            raise methods.refusal(request.scope["path"])
         _check_ids({name: value for name, value in params.items() if name != rest})
         return await answer(api, operation, request, params)
 

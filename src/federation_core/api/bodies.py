@@ -13,7 +13,15 @@ from ..errors import CallerError, FieldError, InvalidInput, TooLarge
 from ..spine.canonical import parse
 from .headers import Headers
 
-__all__ = ["MAX_BODY_BYTES", "Body", "TooSlow", "UnsupportedMedia", "convert", "read_query"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "Body",
+    "Nothing",
+    "TooSlow",
+    "UnsupportedMedia",
+    "convert",
+    "read_query",
+]
 
 MAX_BODY_BYTES = 1_048_576
 MAX_BODY_S = 30.0
@@ -39,6 +47,10 @@ class UnsupportedMedia(InvalidInput):
     code = "unsupported_media_type"
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """What an operation takes that has no query, or no body."""
+
+
 class Body:
     """The body of a request, as it comes in."""
 
@@ -54,25 +66,39 @@ class Body:
         Reading stops where it grows over `MAX_BODY_BYTES`, whatever its length was said to be, and
         after some seconds.
         """
+        self._must_be_json()
+        data = await self._read()
+        if not data.strip():
+            raise InvalidInput("The body is empty; send a JSON object.")
+        return parse(data)
+
+    async def nothing(self) -> None:
+        """Read a body that says nothing: none, or an object without fields. Raises what `json`
+        does, and `InvalidInput` for what the caller would wrongly believe to be heeded."""
+        data = await self._read()
+        if data.strip():
+            self._must_be_json()
+            convert(parse(data), Nothing)
+
+    def _must_be_json(self) -> None:
         kind = self._headers.content_type
         if kind and kind != "application/json" and not kind.endswith("+json"):
             raise UnsupportedMedia(
                 f"The body is said to be {kind[:100]!a}; send JSON, as Content-Type: "
                 "application/json."
             )
+
+    async def _read(self) -> bytes:
         length = self._headers.content_length
         if length is not None and length > MAX_BODY_BYTES:
             raise _too_large()
         try:
             async with asyncio.timeout(self._seconds):
-                data = await self._all()
+                return await self._all()
         except TimeoutError as e:
             raise TooSlow(
                 f"The body had not come after {self._seconds:g} seconds; send it again."
             ) from e
-        if not data.strip():
-            raise InvalidInput("The body is empty; send a JSON object.")
-        return parse(data)
 
     async def drain(self) -> None:
         """Throw away what is still to come, within limits: to somebody who is still sending when

@@ -9,7 +9,7 @@ from litestar.response import Stream
 
 from ..errors import FederationError
 from ..service import Call
-from .bodies import Body, convert, read_query
+from .bodies import Body, Nothing, convert, read_query
 from .context import Anyone, Api, Ask
 from .correlation import correlation_of
 from .headers import Headers
@@ -56,7 +56,7 @@ async def answer(
             )
             return await _asked(operation, ask, {**params, **given})
         except FederationError:
-            if operation.body is not None:
+            if operation.takes_key:
                 await body.drain()
             raise
 
@@ -86,9 +86,12 @@ async def _given(
     operation: Operation, request: Request[Any, Any, Any], body: Body
 ) -> dict[str, Any]:
     given: dict[str, Any] = {}
+    raw = request.scope["query_string"]
+    query = read_query(raw, operation.query or Nothing, lenient=operation.lenient)
     if operation.query is not None:
-        raw = request.scope["query_string"]
-        given["query"] = read_query(raw, operation.query, lenient=operation.lenient)
+        given["query"] = query
+    if operation.body is None and operation.takes_key and not operation.lenient:
+        await body.nothing()
     if operation.body is not None:
         given["body"] = convert(await body.json(), operation.body, lenient=operation.lenient)
     return given

@@ -75,7 +75,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         found = set(self.refuses)
         if self.scope is not None:
             found.update(_REFUSED_WITH_TOKEN)
-        if self.body is not None:
+        if self.takes_key:
             found.update(_REFUSED_WITH_BODY)
         if self.parameters:
             found.add(404)

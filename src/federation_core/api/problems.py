@@ -43,6 +43,9 @@ _STATUS: dict[type, int] = {
     OperatorError: 503,
     IntegrityError: 503,
 }
+_AS_CALLED = "/:@!$&'()*+,;=~"
+"""What stands in a path as it is (RFC 3986 section 3.3)."""
+
 _RETRY_AFTER_S = {429: 1, 503: 5}
 
 
@@ -94,7 +97,7 @@ def problem_of(error: Exception, path: str) -> Problem:
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=quote(path[:500]),
+        instance=quote(path[:500], safe=_AS_CALLED),
         code=code,
         errors=list(errors),
     )

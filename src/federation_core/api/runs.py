@@ -157,7 +157,8 @@ async def change_status(ask: Ask, run_id: str, body: ChangeStatusRequest) -> Run
     """Change the status of a run.
 
     A transition that the state machine lacks is a 409. One that policy denies is a 403 and a line
-    in the log; one that it flags pauses the run at a gate.
+    in the log; one that it flags pauses the run at a gate. A managed run may be paused, resumed and
+    cancelled, with a reason; anything else about it is the server's to say, and a 409.
     """
     return await ask.core.runs.change_status(ask.call, run_id, body)
 

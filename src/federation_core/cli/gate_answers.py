@@ -81,7 +81,9 @@ def _tell(client: Client, answer: Answer, gate_id: str, run_id: str | None, runs
             hint = "On this command line that is --input JSON."
             raise InvalidInput(f"{e.detail} {hint}", code=e.error_code) from e
     decision = "approve" if answer.approve else "deny"
-    answered = client.resume(run_id or runs.of(gate_id), gate_id, decision, answer.given)
+    answered = client.resume(
+        run_id or runs.of(gate_id), gate_id, decision, answer.given, reason=answer.reason
+    )
     [gate] = [gate for gate in answered["gates"] if gate["gate_id"] == gate_id]
     return dict(gate)
 

@@ -51,7 +51,7 @@ WhereOption = Annotated[
 
 
 class Choice(NamedTuple):
-    """Which gates, and what goes with the answer: a `reason`, or the input that a gate asks for."""
+    """Which gates, and what goes with the answer: a reason, and the input that a gate asks for."""
 
     named: tuple[str, ...]
     mine: bool
@@ -90,8 +90,6 @@ def choosing(
         raise typer.BadParameter("name gates, or choose by --all, --mine, --workflow or --where")
     if gate and by_filter:
         raise typer.BadParameter("name gates or choose them, not both")
-    if given is not None and reason is not None:
-        raise typer.BadParameter("an answer has an --input or a --reason, not both")
     named = tuple(dict.fromkeys(gate or ()))
     yield Choice(named, mine, chosen, yes, reason, read_object(given, "--input"))
 

@@ -245,5 +245,8 @@ class _Work:
             self._executing.discard(outcome.step_id)
 
     def cancel(self) -> None:
+        """Cut off what is still executing: the run has ended, or this process stops."""
         for task in self._tasks:
+            run_id, _, step_id = task.get_name().partition(":")
+            structlog.get_logger().info("step_cut_off", run_id=run_id, step_id=step_id)
             task.cancel()

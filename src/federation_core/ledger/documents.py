@@ -190,6 +190,7 @@ def step_doc(run: Run, step: Step) -> StepDoc:
         started_at = state.started_at
     if isinstance(state, (Completed, Failed, Gathered, CutOff)):
         done = state
+    is_told = isinstance(state, Completed) and state.is_told
     receipted = state if isinstance(state, (Completed, Failed, Carried)) else None
     return StepDoc(
         step_id=step.step_id,
@@ -200,7 +201,7 @@ def step_doc(run: Run, step: Step) -> StepDoc:
         agent_id=None,
         started_at=_time(started_at),
         ended_at=_time(done.ended_at) if done else None,
-        duration_ms=(done.ended_at - done.started_at) // 1000 if done else None,
+        duration_ms=None if is_told or not done else (done.ended_at - done.started_at) // 1000,
         input_hash=step.input_hash,
         output_hash=state.output_hash if isinstance(state, (Completed, Carried)) else None,
         receipt_hash=receipted.receipt_hash if receipted else None,

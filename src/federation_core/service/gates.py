@@ -101,7 +101,7 @@ class Gates:
                 visit,
                 gate_id,
                 approve=approve,
-                reason=None,
+                reason=request.reason,
                 given=request.input,
                 receipt_id=request.decision_receipt_id,
             )
@@ -154,6 +154,7 @@ class Gates:
             reason=reason,
             with_input=given is not None,
             input_hash=visit.keep(given) if given is not None else None,
+            happened=_happened(visit, gate_id, given),
             decision_receipt_id=receipt_id,
             strict=_is_strict(visit),
             decision=decision,
@@ -236,6 +237,13 @@ class _Answering:
 
     async def __aexit__(self, *exc: Any) -> None:
         await self._held.__aexit__(*exc)
+
+
+def _happened(visit: Visit, gate_id: str, given: dict[str, Any] | None) -> bool | None:
+    """What an input says at the gate of a step in doubt; it fits the gate's schema."""
+    if given is None or visit.run.gates[gate_id].gate_type != "in_doubt":
+        return None
+    return bool(given.get("happened"))
 
 
 def _is_strict(visit: Visit) -> bool:

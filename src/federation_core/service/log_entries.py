@@ -9,6 +9,7 @@ import msgspec
 from ..ledger.said import Errors, run_said, step_said
 from ..spine import events as e
 from ..spine.envelope import Event
+from ..spine.receipts import took_ms
 from ..spine.times import to_rfc3339
 from .views import LogEntry
 
@@ -45,7 +46,7 @@ def log_entry(event: Event, errors: Errors) -> LogEntry:
         decision=details.get("decision"),
         details=details,
         timestamp=to_rfc3339(event.at),
-        duration_ms=details.get("duration_ms"),
+        duration_ms=took_ms(data) if isinstance(data, (e.StepCompleted, e.StepFailed)) else None,
         evidence_hash=details.get("receipt_hash")
         or details.get("workflow_receipt_hash")
         or event.hash,

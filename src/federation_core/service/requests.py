@@ -87,12 +87,14 @@ class AnswerGateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`gateId` and `runId` are other spellings of `gate_id` and `run_id`."""
+    """`gateId` and `runId` are other spellings of `gate_id` and `run_id`. `reason` is why, for the
+    audit trail."""
 
     gate_id: str | None = None
     gateId: str | None = None  # noqa: N815 (the contract's spelling)
     decision: Literal["approve", "deny"]
     input: dict[str, Any] = {}
+    reason: Reason | None = None
     decision_receipt_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     run_id: str | None = None
     runId: str | None = None  # noqa: N815

@@ -50,6 +50,7 @@ async def restart(parts: Parts, call: Call, run_id: str, request: RestartRequest
         visit = Visit(parts, call, live)
         visit.payloads.extend(kept.values())
         given = msgspec.json.decode(kept[old.input_hash].value)
+        visit.live.values.put(old.input_hash, given, len(kept[old.input_hash].value))
         metadata, metadata_hash = _metadata(visit, old, request, kept)
         tags = old.tags if request.tags is msgspec.UNSET else tuple(request.tags)
         decision = ask_birth(
@@ -228,4 +229,7 @@ def _metadata(
 ) -> tuple[Any, str]:
     if request.metadata is not msgspec.UNSET:
         return request.metadata, visit.keep(request.metadata, "/metadata")
-    return msgspec.json.decode(kept[old.metadata_hash].value), old.metadata_hash
+    payload = kept[old.metadata_hash]
+    metadata = msgspec.json.decode(payload.value)
+    visit.live.values.put(payload.hash, metadata, len(payload.value))
+    return metadata, payload.hash

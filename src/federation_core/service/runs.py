@@ -186,11 +186,19 @@ class Runs:
         self, call: Call, run_id: str, request: ChangeStatusRequest
     ) -> RunAnswer:
         """A transition of the state machine, as policy allows. Raises `Conflict` for one that it
-        lacks, `Forbidden` (and a line in the log) for one that policy denies."""
+        lacks, and for what is told of the work of a managed run; `Forbidden` (and a line in the
+        log) for one that policy denies."""
         call.caller.require("workflow:write")
         async with self._parts.visit(call, run_id) as visit:
-            action = action_for(visit.run, request.status, request.current_step)
+            reported = [
+                name
+                for name in ("current_step", "step_index", "output_payload", "error_details")
+                if getattr(request, name) not in (None, msgspec.UNSET)
+            ]
+            action = action_for(visit.run, request.status, request.current_step, reported=reported)
             output, error = request.output_payload, request.error_details
+            if visit.run.is_managed:  # a null, as some clients send for every field, says nothing
+                output = error = msgspec.UNSET
             decision = await ask(
                 self._parts.governor,
                 visit.live,

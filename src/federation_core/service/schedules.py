@@ -6,11 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 from ..engine.sealing import seal_payload
-from ..errors import Conflict, FieldError, InvalidInput, NotFound, StaleAppend
+from ..errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, StaleAppend
+from ..identity import Scope, grants
 from ..ledger import Payload
 from ..ledger.schedules import schedule_place
 from ..spine.canonical import check_value
-from ..spine.decision import Decision
 from ..spine.schedule import (
     Schedule,
     ScheduleAdded,
@@ -21,7 +21,7 @@ from ..spine.schedule import (
 from ..spine.times import to_rfc3339
 from .call import Call
 from .parts import Parts
-from .records import Record, allowed, policy_record
+from .records import Record, policy_record
 from .requests import AddScheduleRequest
 from .runs import Runs
 from .schedule_append import schedule_append
@@ -46,7 +46,7 @@ class _Change(NamedTuple):
 
     records: list[Record]
     payloads: tuple[Payload, ...] = ()
-    refusal: Decision | None = None
+    refusal: Forbidden | None = None
 
 
 _Changer = Callable[[Schedule | None, int], Awaitable[_Change]]
@@ -106,28 +106,32 @@ class Schedules:
             )
             asked = policy_record(decision, "run.create")
             if decision.decision == "deny":  # a flag is no refusal: each run waits at its own gate
-                return _Change([asked, ("FC-AUTH-001", _refusal(decision))], refusal=decision)
+                refusal = Forbidden(f"Policy refuses it: {decision.reason}", code="policy_denied")
+                told = _refusal("schedule.add", refusal.error_code, decision.reason)
+                return _Change([asked, told], refusal=refusal)
             return _Change([asked, _record(added)], (given, metadata))
 
         return await self._change(call, schedule_id, 201, change)
 
     async def remove(self, call: Call, schedule_id: str) -> ScheduleView:
-        """It ticks no more. Raises `NotFound`."""
+        """It ticks no more. Raises `NotFound`, `Forbidden` (see `_strange`)."""
         call.caller.require("workflow:write")
 
         async def change(schedule: Schedule | None, _now: int) -> _Change:
-            _must_exist(schedule, schedule_id)
+            found = _must_exist(schedule, schedule_id)
+            if (refused := self._strange(call, found, "schedule.remove")) is not None:
+                return refused
             return _Change([_record(ScheduleRemoved(schedule_id=schedule_id))])
 
         return await self._change(call, schedule_id, 200, change)
 
     async def pause(self, call: Call, schedule_id: str) -> ScheduleView:
-        """It does not tick until it is resumed. Raises `NotFound`, `Conflict`."""
+        """It does not tick until it is resumed. Raises `NotFound`, `Conflict`, `Forbidden`."""
         return await self._hold(call, schedule_id, paused=True)
 
     async def resume(self, call: Call, schedule_id: str) -> ScheduleView:
         """It goes on with the first tick from now; those between have no runs. Raises `NotFound`,
-        `Conflict`."""
+        `Conflict`, `Forbidden`."""
         return await self._hold(call, schedule_id, paused=False)
 
     async def listed(self, call: Call) -> list[ScheduleView]:
@@ -147,6 +151,9 @@ class Schedules:
 
         async def change(schedule: Schedule | None, now: int) -> _Change:
             found = _must_exist(schedule, schedule_id)
+            action = "schedule.pause" if paused else "schedule.resume"
+            if (refused := self._strange(call, found, action)) is not None:
+                return refused
             if (found.status == "paused") == paused:
                 raise Conflict(
                     f"Schedule {schedule_id} is {found.status} already.",
@@ -158,6 +165,21 @@ class Schedules:
             return _Change([_record(held)])
 
         return await self._change(call, schedule_id, 200, change)
+
+    def _strange(self, call: Call, schedule: Schedule, action: str) -> _Change | None:
+        """The refusal of somebody who holds or removes what another has scheduled, where the policy
+        mode is strict: policy has no action for it, so it is the other's own, or an
+        administrator's."""
+        strict = self._parts.governor.mode(call.tenant, call.mode) == "strict"
+        own = call.actor.actor_id == schedule.actor_id
+        if not strict or own or grants(call.caller.scopes, Scope.ADMIN):
+            return None
+        refusal = Forbidden(
+            f"{schedule.actor_id} added schedule {schedule.schedule_id}; in strict mode only they, "
+            f"or who has the scope {str(Scope.ADMIN)!r}, may hold, resume or remove it.",
+            code="not_the_scheduler",
+        )
+        return _Change([_refusal(action, refusal.error_code, refusal.detail)], refusal=refusal)
 
     async def _change(
         self, call: Call, schedule_id: str, status: int, change: _Changer
@@ -189,7 +211,7 @@ class Schedules:
             except StaleAppend:
                 continue
             if made.refusal is not None:
-                allowed(made.refusal)
+                raise made.refusal
             assert view is not None
             return view
 
@@ -219,9 +241,5 @@ def _own(metadata: dict[str, object]) -> dict[str, object]:
     return metadata
 
 
-def _refusal(decision: Decision) -> dict[str, str]:
-    return {
-        "attempted": "schedule.add",
-        "refusal_code": "policy_denied",
-        "reason": decision.reason,
-    }
+def _refusal(attempted: str, code: str, reason: str) -> Record:
+    return "FC-AUTH-001", {"attempted": attempted, "refusal_code": code, "reason": reason}

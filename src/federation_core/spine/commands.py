@@ -133,6 +133,8 @@ class AnswerGate(_Command, frozen=True, kw_only=True):
     reason: str | None = None
     input_hash: str | None = None
     with_input: bool = False
+    happened: bool | None = None
+    """What the input says of a step in doubt."""
     decision_receipt_id: str | None = None
     strict: bool = False
     """The duties are to be separated, whatever mode the run was born in."""

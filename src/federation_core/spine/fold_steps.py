@@ -153,7 +153,14 @@ def _completed(run: Run, event: Event, data: StepCompleted) -> None:
         output=data.output_hash,
     )
     take_receipt(run, event, data.receipt, data.receipt_hash, facts)
-    done = Completed(state.permit, state.started_at, event.at, data.output_hash, data.receipt_hash)
+    done = Completed(
+        state.permit,
+        state.started_at,
+        event.at,
+        data.output_hash,
+        data.receipt_hash,
+        is_told=isinstance(state, InDoubt),
+    )
     _put(run, step, done)
 
 

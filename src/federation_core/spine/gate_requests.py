@@ -12,10 +12,23 @@ __all__ = ["IN_DOUBT_SCHEMA", "ask_for_flags", "request_gate"]
 IN_DOUBT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["happened"],
-    "properties": {"happened": {"type": "boolean"}, "output": {}},
+    "properties": {
+        "happened": {
+            "type": "boolean",
+            "description": "Whether the step had its effect. Where it had not, it is run again.",
+        },
+        "output": {
+            "description": "What the step gives to later steps, null where that is nothing. "
+            "Needed where it happened; where it did not, there is none.",
+        },
+    },
     "additionalProperties": False,
+    "if": {"properties": {"happened": {"const": True}}},
+    "then": {"required": ["output"]},
+    "else": {"properties": {"output": False}},
 }
-"""What a person says about a step in doubt: whether it happened, and with what output."""
+"""What a person says about a step in doubt: whether it happened, and with what output. An output
+that was forgotten would be null to the steps that need it, so it has to be said."""
 
 
 def request_gate(

@@ -101,7 +101,7 @@ def _emit_answer(turn: Turn, gate: Gate, command: AnswerGate, decided: Event) ->
         "decision": decision,
         "gate_status": status,
         "role": turn.actor.entitling_role(gate.required_approvers),
-        "reason": command.reason,
+        "reason": _reason(turn, gate, command),
         "receipt": receipt,
         "receipt_hash": receipt_hash(receipt),
     }
@@ -113,6 +113,16 @@ def _emit_answer(turn: Turn, gate: Gate, command: AnswerGate, decided: Event) ->
             **common, input_hash=input_hash, decision_receipt_id=command.decision_receipt_id
         )
     )
+
+
+def _reason(turn: Turn, gate: Gate, command: AnswerGate) -> str | None:
+    """Why, in the words of who answers. What they say of a step in doubt is told with it: two
+    opposite answers would read the same in the log, and their inputs may be erased."""
+    if gate.gate_type != "in_doubt" or not command.approve or command.happened is None:
+        return command.reason
+    said = "it happened, with the output given" if command.happened else "it did not happen"
+    why = f": {command.reason}" if command.reason else ""
+    return f"{turn.actor.actor_id} said that {said}{why}"
 
 
 def bypass(turn: Turn, command: BypassGate) -> None:

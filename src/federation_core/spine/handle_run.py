@@ -1,5 +1,7 @@
 """Commands about a run as a whole: its birth, its changes of status, its end."""
 
+from collections.abc import Sequence
+
 from ..errors import Conflict, Forbidden
 from .children import PARENT_ENDED
 from .commands import (
@@ -155,7 +157,14 @@ def _decide(turn: Turn, decision: Decision, action: str, subject_hash: str | Non
 def change_status(turn: Turn, command: ChangeStatus) -> None:
     """A client changes the status. A transition that policy denies is refused and changes nothing;
     one that it flags waits at a gate, and is asked for again once that has passed."""
-    action = action_for(turn.run, command.status, command.current_step)
+    facts = {
+        "current_step": command.current_step,
+        "step_index": command.step_index,
+        "output_payload": command.output_hash,
+        "error_details": command.error_hash,
+    }
+    reported = [name for name, value in facts.items() if value is not None]
+    action = action_for(turn.run, command.status, command.current_step, reported=reported)
     if command.decision.decision == "deny":
         raise Forbidden(f"Policy refuses it: {command.decision.reason}", code="policy_denied")
     if _decide(turn, command.decision, action, command.output_hash) != "allow":
@@ -185,15 +194,18 @@ def change_status(turn: Turn, command: ChangeStatus) -> None:
     )
 
 
-def action_for(run: Run, wanted: RunStatus, current_step: str | None = None) -> str:
-    """The action that a requested transition is; raises `Conflict` where there is none."""
+def action_for(
+    run: Run,
+    wanted: RunStatus,
+    current_step: str | None = None,
+    *,
+    reported: Sequence[str] = (),
+) -> str:
+    """The action that a requested transition is; raises `Conflict` where there is none. `reported`
+    names what the client tells of the work, which is its own only where it executes the run."""
     action = TRANSITIONS.get(run.status, {}).get(wanted)
     if action is None:
-        options = ", ".join(TRANSITIONS.get(run.status, {})) or "nothing: that is final"
-        raise Conflict(
-            f"A run that is {run.status} cannot become {wanted}; it can become {options}.",
-            code="invalid_transition",
-        )
+        raise Conflict(_no_way(run.status, wanted), code="invalid_transition")
     if wanted == "running" and run.open_gates:
         raise Conflict(
             f"Gate {', '.join(run.open_gates)} is pending; resolve it and the run goes on.",
@@ -205,7 +217,7 @@ def action_for(run: Run, wanted: RunStatus, current_step: str | None = None) -> 
             code="run_failing",
         )
     if run.is_managed:
-        _check_managed(run, wanted)
+        _check_managed(run, wanted, reported)
     elif run.status == "running" and wanted == "running":
         if current_step in (None, run.current_step):
             raise Conflict(
@@ -220,11 +232,25 @@ def action_for(run: Run, wanted: RunStatus, current_step: str | None = None) -> 
     return action
 
 
-def _check_managed(run: Run, wanted: RunStatus) -> None:
+def _no_way(status: RunStatus, wanted: RunStatus) -> str:
+    options = TRANSITIONS.get(status)
+    if options is None:
+        tail = " already" if wanted == status else f", and cannot become {wanted}"
+        return f"The run is {status}{tail}; that is final."
+    return f"A run that is {status} cannot become {wanted}; it can become {', '.join(options)}."
+
+
+def _check_managed(run: Run, wanted: RunStatus, reported: Sequence[str]) -> None:
     resuming = wanted == "running" and run.status == "paused"
     if wanted not in ("paused", "cancelled") and not resuming:
         raise Conflict(
             "The server executes this run; a client may pause, resume and cancel it.",
+            code="managed_run",
+        )
+    if reported:
+        raise Conflict(
+            "The server executes this run, and says itself how it stands; a client that pauses, "
+            f"resumes or cancels it may give a reason, but not {' or '.join(reported)}.",
             code="managed_run",
         )
 

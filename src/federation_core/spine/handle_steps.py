@@ -204,7 +204,7 @@ def _finish(turn: Turn, step_id: str, output_hash: str) -> None:
             step_id=step_id,
             attempt=state.permit.attempt,
             output_hash=output_hash,
-            duration_ms=(turn.now - state.started_at) // 1000,
+            duration_ms=0 if isinstance(state, InDoubt) else (turn.now - state.started_at) // 1000,
             receipt=receipt,
             receipt_hash=receipt_hash(receipt),
         )
@@ -281,9 +281,10 @@ def recover(turn: Turn, command: RecoverStep) -> None:
         gate_type="in_doubt",
         name=f"What happened to step {command.step_id}?",
         description=(
-            "The step was started and its end was never seen. Look outside, then approve with "
-            '{"happened": true, "output": …} or {"happened": false} to run it again; or reject '
-            "to give up."
+            "The step was started and its end was never seen. Look outside (its idempotency key is "
+            f"{permit.idempotency_key(run.run_id)}), then approve with "
+            '{"happened": true, "output": …}, null where it has none, or {"happened": false} to '
+            "run it again; or reject to give up."
         ),
         schema_hash=turn.keep(IN_DOUBT_SCHEMA),
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 from .actor import Actor
 from .canonical import ZERO_HASH, sha256, sorted_json
-from .events import StepCarried
+from .events import StepCarried, StepCompleted, StepFailed
 from .gates import Gate
 from .run import Run
 from .steps import Permit
-from .times import to_rfc3339
+from .times import from_rfc3339, to_rfc3339
 
 __all__ = [
     "OF_ITS_RUN",
@@ -20,6 +20,7 @@ __all__ = [
     "gate_receipt",
     "receipt_hash",
     "step_receipt",
+    "took_ms",
     "workflow_receipt",
 ]
 
@@ -103,6 +104,16 @@ def gate_receipt(
         "v": 1,
         "via": actor.via,
     }
+
+
+def took_ms(ended: StepCompleted | StepFailed) -> int | None:
+    """How long the attempt took; None where nobody saw its end, and a person told of it later. Such
+    an event tells 0 ms, though its receipt spans the time until it was told."""
+    receipt = ended.receipt
+    unseen = ended.duration_ms == 0 and (
+        from_rfc3339(receipt["ended_at"]) - from_rfc3339(receipt["started_at"]) >= 1000
+    )
+    return None if unseen else ended.duration_ms
 
 
 def workflow_receipt(run: Run, outcome: str) -> dict[str, Any]:

@@ -121,6 +121,8 @@ def _describe(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
                 yield FieldError(join([*error.instance_path, key]), "the schema has no such key")
         case Kind.Required(property=key):
             yield FieldError(join(error.instance_path), f"the key {key!r} is missing")
+        case Kind.FalseSchema():
+            yield FieldError(join(error.instance_path), "nothing may stand here")
         case _:
             yield FieldError(join(error.instance_path), error.message)
 

@@ -100,6 +100,8 @@ class Completed(msgspec.Struct, frozen=True):
     ended_at: int
     output_hash: str
     receipt_hash: str
+    is_told: bool = False
+    """It was in doubt, and a person said that it happened: `ended_at` is when they said so."""
     status = "completed"
 
 

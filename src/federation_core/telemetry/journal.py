@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from ..spine.decision import Effect
+from ..spine.envelope import Event
 from ..spine.events import (
     AttemptRefused,
     GateBypassed,
@@ -19,8 +20,10 @@ from ..spine.events import (
     RunCreated,
     RunEnded,
     RunStatusChanged,
+    StepCarried,
     StepCompleted,
     StepFailed,
+    StepFannedOut,
     StepInDoubt,
     StepRetryScheduled,
     StepSkipped,
@@ -50,13 +53,27 @@ class Journal:
             for event in append.events:
                 tell = _LINES.get(type(event.data))
                 if tell is None:
-                    log.info("recorded", code=event.type, tenant=event.tenant, actor=event.actor)
+                    log.info(
+                        "recorded",
+                        code=event.type,
+                        tenant=event.tenant,
+                        actor=event.actor,
+                        **_named(event),
+                    )
                     continue
                 line = tell(event.data)
                 if is_logged(line.level, self._level):
                     run_id = event.stream.removeprefix("run:")
                     write = getattr(log, line.level)
                     write(line.name, run_id=run_id, tenant=event.tenant, **line.facts)
+
+
+def _named(event: Event) -> dict[str, Any]:
+    """What an event of another stream is about, where its data name it."""
+    if not isinstance(event.data, dict):
+        return {}
+    found = ((name, event.data.get(name)) for name in ("schedule_id", "workflow_id", "run_id"))
+    return {name: value for name, value in found if isinstance(value, str)}
 
 
 def _step(name: str, level: LogLevel = "debug") -> Callable[[Any], _Line]:
@@ -137,8 +154,12 @@ _LINES: dict[type, Callable[[Any], _Line]] = {
     RunCreated: _created,
     RunEnded: _ended,
     RunStatusChanged: _changed,
+    StepCarried: _step("step_carried"),
     StepCompleted: _step("step_completed"),
     StepFailed: _failed,
+    StepFannedOut: lambda data: _Line(
+        "step_fanned_out", {"step_id": data.step_id, "items": data.items}, "debug"
+    ),
     StepInDoubt: _step("step_in_doubt", "warning"),
     StepRetryScheduled: _step("step_retry"),
     StepSkipped: lambda data: _Line("step_skipped", {"step_id": data.step_id}, "debug"),

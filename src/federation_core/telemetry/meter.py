@@ -24,6 +24,7 @@ from ..spine.events import (
     StepSkipped,
 )
 from ..spine.gates import GateStatus
+from ..spine.receipts import took_ms
 from ..spine.run import FINAL
 from ..spine.times import from_rfc3339
 from .durable import Appended, step_type
@@ -89,7 +90,9 @@ class Meter:
         receipt: dict[str, str] = event.data.receipt
         labels = (receipt["step_type"], receipt["status"])
         self._steps[labels] += 1
-        self._step_s[labels[:1]].observe(event.data.duration_ms / 1_000)
+        took = took_ms(event.data)
+        if took is not None:
+            self._step_s[labels[:1]].observe(took / 1_000)
 
     def _step_left(self, append: Appended, event: Event) -> None:
         end = "skipped" if isinstance(event.data, StepSkipped) else "in_doubt"
