@@ -123,6 +123,19 @@ async def test_a_bundle_that_one_node_activates_decides_on_the_other_from_the_ne
             assert states(answer)["one"] == ("denied" if number % 2 else "completed"), number
 
 
+async def test_a_node_that_was_not_told_of_a_bundle_finds_out_when_it_decides(
+    tmp_path: Path, url: str, stage: Stage
+) -> None:
+    async with pair(tmp_path, url) as (a, b):
+        await register(a, workflow(py("one")))
+        tail = b._parts.ledger._tail
+        assert tail is not None
+        tail.join()  # what is announced is not heard any more
+        await a.policies.activate(a.call("owner"), bundle(forbid("no"), version="2.0.0"))
+        answer = await until(b, await start(b))
+        assert states(answer)["one"] == "denied"
+
+
 async def test_one_version_with_two_contents_is_registered_once(
     tmp_path: Path, url: str, stage: Stage
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from ..errors import FederationError, InvalidInput, LedgerUnavailable
+from ..errors import FederationError, InvalidInput, LedgerUnavailable, StaleAppend
 from ..spine.envelope import Head
 from ..telemetry.families import Family, counter, gauge
 from . import queries
@@ -153,6 +153,11 @@ class Ledger:
             await self._writer.submit(append)
         except NodeFenced as e:
             self._was_fenced(e)
+            raise
+        except StaleAppend as e:
+            moved = e.facts.get("stream")
+            if moved in append.expects:  # its announcement is late, or lost
+                self._appended_elsewhere([str(moved)])
             raise
 
     async def read(
