@@ -71,14 +71,14 @@ class Policies:
                 task.add_done_callback(self._refreshing.discard)
 
     async def _refresh(self, stream: str) -> None:
-        """Take over what another node activated."""
+        """Take over what another node activated. Until then nothing that was decided under the
+        bundle before it is stored (see `_guard`), so nobody need be denied for good because the
+        database was away for a moment."""
         async with self._turn:
-            tenant = stream.removeprefix("policy:")
             while True:
                 try:
                     await self._take(stream)
                 except LedgerUnavailable:
-                    self._parts.governor.deactivate(tenant)
                     await asyncio.sleep(_PAUSE_S)
                 else:
                     return
