@@ -120,4 +120,5 @@ class Server:
             self.process.send_signal(signal.SIGUSR1)
             self.process.send_signal(signal.SIGUSR2)
             time.sleep(_TELLING_S)
-        return self.log.read_text("utf-8", "replace")[-20_000:]
+        ended = "" if self.process.poll() is None else f"it ended with {self.process.poll()}\n"
+        return ended + self.log.read_text("utf-8", "replace")[-20_000:]

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from ..errors import InvalidInput
 from ..spine.decision import PolicyMode
+from ..spine.shapes import prepare
 from ..spine.workflow_yaml import read
 
 __all__ = ["Manifest", "read_manifest"]
@@ -22,6 +23,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mode: PolicyMode = "strict"
     tier: Annotated[int, Meta(ge=0, le=99)] = 0
     description: Annotated[str, Meta(max_length=2000)] = ""
+
+
+prepare(Manifest)
 
 
 def read_manifest(text: str) -> Manifest:

@@ -11,6 +11,7 @@ import cedarpy
 import msgspec
 
 from ..spine.decision import Decision
+from ..spine.shapes import prepare
 from .annotations import PolicyInfo
 from .memo import Memo
 from .reads import Reads, actions_in_scope
@@ -34,6 +35,9 @@ class _Named(msgspec.Struct, rename="camel"):
     """Cedar's JSON form of a set of policies, as far as it says which name is which `@id`."""
 
     static_policies: dict[str, _Annotated]
+
+
+prepare(_Named)
 
 
 class CompiledSet(msgspec.Struct, frozen=True):

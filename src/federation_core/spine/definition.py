@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from .canonical import canonical, sha256
+from .shapes import prepare
 
 __all__ = [
     "ChildWork",
@@ -159,3 +160,6 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     def from_canonical(cls, data: bytes) -> "Workflow":
         """The inverse of `canonical`."""
         return msgspec.json.decode(data, type=cls)
+
+
+prepare(Workflow)

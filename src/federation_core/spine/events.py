@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 
 from .decision import Effect, Flag, PolicyMode
+from .shapes import prepare
 
 __all__ = [
     "RUN_EVENTS",
@@ -314,3 +315,4 @@ RunEventData = (
 
 RUN_EVENTS: dict[str, type[RunEventData]] = {kind.code: kind for kind in get_args(RunEventData)}
 """Event code → the struct of its data."""
+prepare(*RUN_EVENTS.values())

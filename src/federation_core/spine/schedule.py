@@ -13,6 +13,7 @@ import msgspec
 from ..errors import IntegrityError, InvalidInput
 from .canonical import canonical
 from .decision import PolicyMode
+from .shapes import prepare
 from .times import from_rfc3339, to_rfc3339
 
 __all__ = [
@@ -99,6 +100,7 @@ ScheduleEvent = ScheduleAdded | ScheduleRemoved | Ticked | ScheduleHeld
 _EVENTS: dict[str, type[ScheduleEvent]] = {
     kind.code: kind for kind in (ScheduleAdded, ScheduleRemoved, Ticked, ScheduleHeld)
 }
+prepare(*_EVENTS.values())
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
