@@ -116,7 +116,7 @@ async def test_a_step_that_ignores_its_limit_has_not_succeeded(
     tmp_path: Path, stage: Stage
 ) -> None:
     async with core(tmp_path) as fc:
-        answer = await until(fc, await begin(fc, py("a", "cleanup", timeout="100ms")))
+        answer = await until(fc, await begin(fc, py("a", "cleanup", timeout="700ms")))
     assert stage.names == ["a"]
     assert [e.details["error_type"] for e in of(answer, "FC-STEP-003")] == ["Timeout"]
 
