@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 
 from federation_core.ledger import Answer, Append, Ledger, Payload, queries
 from federation_core.ledger.schema import events
@@ -25,7 +25,6 @@ __all__ = [
     "held",
     "log_of",
     "no_more_writes",
-    "set_pages",
     "stored",
 ]
 
@@ -99,26 +98,21 @@ def held(path: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def set_pages(ledger: Ledger, pages: int) -> None:
-    """Let the database grow to `pages` pages and no more."""
-    connection = ledger._database.writer.raw_connection()
-    try:
-        connection.cursor().execute(f"PRAGMA max_page_count={pages}")
-    finally:
-        connection.close()
-
-
 @contextmanager
 def full_disk(ledger: Ledger) -> Iterator[None]:
-    """No page more than there are."""
-    connection = ledger._database.writer.raw_connection()
-    try:
-        pages = connection.cursor().execute("PRAGMA page_count").fetchone()[0]
-    finally:
-        connection.close()
-    set_pages(ledger, pages)
+    """No page more than there are. SQLite keeps that limit for each connection, and a pool may hand
+    out another than the last: so each is told as it is taken."""
+    most = 0
+
+    def limit(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={most or 1_000_000}")
+
+    writer = ledger._database.writer
+    with closing(writer.raw_connection()) as connection:
+        most = connection.cursor().execute("PRAGMA page_count").fetchone()[0]
+    event.listen(writer, "checkout", limit)
     yield
-    set_pages(ledger, 1_000_000)
+    most = 0
 
 
 @contextmanager
