@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+from tests.connections import Connections
 
 from federation_core.ledger.database import open_database
 
@@ -46,6 +47,7 @@ class Postgres:
         self._numbers = count(1)
         self._shape: str | None = None
         self._used: list[str] = []
+        self.connections = Connections()
         if self._user is not None:
             os.chown(self.folder, self._user, -1)
         self._bin = binaries()
@@ -139,6 +141,7 @@ class Postgres:
             database = open_database(self.url("migrated"))
             database.migrate()
             database.close()
+            self.connections.forget("migrated")
             self._shape = str(self.execute(_SHAPE, "migrated"))
         return self.fresh(template="migrated")
 
@@ -146,12 +149,14 @@ class Postgres:
         """What `fresh_ledger` gave is not needed any more, and is emptied for the next, which is
         quicker than a new one. One that is in use, or was changed, or has grown, is left."""
         name = url.rpartition("/")[2]
-        if str(self.execute(_SHAPE, name)) != self._shape:
-            return
-        [(busy, large)] = self.execute(_STATE, name)
-        if not busy and not large:
-            self.execute(_EMPTY, name)
-            self._used.append(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            [(others, large)] = connection.execute(_STATE).fetchall()
+            shape = str(connection.execute(_SHAPE).fetchall())
+            if others == self.connections.idle(name) and not large and shape == self._shape:
+                connection.execute(_EMPTY)
+                self._used.append(url)
+                return
+        self.connections.forget(name)
 
     def forget(self) -> None:
         """Remove every database that `fresh` made."""

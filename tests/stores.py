@@ -38,11 +38,17 @@ def postgres() -> Postgres:
 def each_store(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every test on every kind of database."""
     _kind.append(request.param)
-    yield request.param
-    _kind.pop()
-    for url in _urls.values():
-        postgres().give_back(url)
-    _urls.clear()
+    try:
+        if request.param == "sqlite":
+            yield request.param
+        else:
+            with postgres().connections.kept():
+                yield request.param
+    finally:
+        _kind.pop()
+        for url in _urls.values():
+            postgres().give_back(url)
+        _urls.clear()
 
 
 @cache
