@@ -1,5 +1,5 @@
-"""Connections to PostgreSQL that outlive a test: with a new one the server begins by reading its own
-catalogue, which is most of what a test of a few events costs."""
+"""Connections to PostgreSQL that outlive a test: with a new one the server begins by reading its
+own catalogue, which is most of what a test of a few events costs."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _new_engine = postgresql._engine
 
 
 class Connections:
-    """The engines that nobody uses now. One that is used belongs to one database object, as ever."""
+    """The engines that nobody uses now. One in use belongs to one database object, as ever."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[str, dict[int, list[Engine]]] = defaultdict(dict)

@@ -11,9 +11,39 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
+from tests.core_steps import Stage, new_stage  # noqa: E402
 from tests.faults.lives import Nursery, nursery  # noqa: E402
 from tests.faults.outside import Outside, outside  # noqa: E402
 from tests.faults.theatre import Beginnings, Theatre  # noqa: E402
+from tests.restate.outside import Outside as Place  # noqa: E402
+from tests.restate.restate_helpers import RestateServer  # noqa: E402
+from tests.stores import postgres  # noqa: E402
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """What the steps of this test do, and what they wait for."""
+    return new_stage()
+
+
+@pytest.fixture
+def url() -> str:
+    """A database that nodes share."""
+    return postgres().fresh_ledger()
+
+
+@pytest.fixture
+def restate(tmp_path: Path) -> Iterator[RestateServer]:
+    """A Restate of the test's own, not started yet."""
+    with RestateServer(tmp_path / "restate") as server:
+        yield server
+
+
+@pytest.fixture(name="outside")
+def _outside() -> Iterator[Place]:
+    """Where steps that Restate drives have their effects."""
+    with Place() as place:
+        yield place
 
 
 @pytest.fixture(scope="session", name="lives")

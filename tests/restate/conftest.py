@@ -23,13 +23,6 @@ def shared_restate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restate
 
 
 @pytest.fixture
-def restate(tmp_path: Path) -> Iterator[RestateServer]:
-    """One of the test's own, not started yet."""
-    with RestateServer(tmp_path / "restate") as server:
-        yield server
-
-
-@pytest.fixture
 def outside() -> Iterator[Outside]:
     with Outside() as place:
         yield place

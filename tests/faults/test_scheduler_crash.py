@@ -5,7 +5,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from tests.children import child
 from tests.core_helpers import Clock, core
 from tests.schedule_helpers import minute, runs_by_tick, ticking
@@ -35,7 +34,6 @@ def unrecorded(folder: Path) -> int:
     return int(found.get("FC-RUN-001", 0)) - int(found.get("FC-SCHED-003", 0))
 
 
-@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_wherever_the_server_dies_each_tick_has_one_run(tmp_path: Path) -> None:
     clock = Clock()
     async with core(tmp_path / "base", clock=clock) as fc:

@@ -40,12 +40,6 @@ from federation_core.service.views import Gate, LogEntry, RunAnswer
 NAMES = ["a", "b", "c", "d"]
 
 
-@pytest.fixture(autouse=True)
-def each_store() -> str:
-    """Of several nodes on one database another one takes over: see `tests/nodes`."""
-    return "sqlite"
-
-
 def definition(*, idempotent: bool) -> str:
     path = {"path": "${input.path}"}
     steps = [py(name, "append", with_=path, idempotent=idempotent) for name in NAMES]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from tests.children import child
 from tests.core_helpers import (
     approve,
@@ -37,7 +36,6 @@ def family() -> str:
     return f"{young}\n{old}"
 
 
-@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 async def test_wherever_the_server_dies_there_is_one_child_and_it_is_waited_for(
     tmp_path: Path,
 ) -> None:
