@@ -10,6 +10,9 @@ MUTATION_READY := $(VENV)/.mutation-ready
 WORKERS ?= 2
 SERVICES := build/services/node_modules/.restate-server-1.7.12
 
+# Without byte code each server that a test starts would compile itself anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup prove test serve check format bench bench-ledger faults mutants services clean
 
