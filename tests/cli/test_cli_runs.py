@@ -243,9 +243,9 @@ def test_a_long_input_is_cut_for_people(fedcore: Fedcore, client: Client) -> Non
 def test_a_parent_points_at_the_gate_of_its_child(fedcore: Fedcore, client: Client) -> None:
     step = "{id: sub, type: ACT, run: workflow, workflow: pay, with: {amount: 5000}}"
     client.register_workflow(f"workflow: parent\nversion: 1.0.0\nsteps:\n  - {step}\n")
-    run_id = client.create_run("parent", wait=5)["run"]["run_id"]
+    run_id = client.create_run("parent")["run"]["run_id"]
     child = None
-    for _ in range(100):
+    for _ in range(1000):
         [found] = client.get_run(run_id, steps=True)["steps"]
         child = found["child_run_id"]
         if child and client.get_run(child, wait=1)["run"]["status"] == "paused":

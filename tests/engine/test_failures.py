@@ -141,6 +141,7 @@ def seen(answer: RunAnswer) -> str:
     return str(msgspec.json.encode(msgspec.structs.replace(answer, run=run)))
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)  # what is recorded, not where
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_event_says_what_a_failure_said(tmp_path: Path, stage: Stage, kind: str) -> None:
     async with echo() as port, core(tmp_path, http_allow=[f"127.0.0.1:{port}"]) as fc:
@@ -193,6 +194,7 @@ async def test_what_a_failure_said_can_be_erased(tmp_path: Path, stage: Stage, k
         assert ERASED in files["REPORT.md"]
 
 
+@pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_sensitive_step_says_is_salted_and_not_shown(
     tmp_path: Path, stage: Stage, kind: str
