@@ -27,7 +27,7 @@ _signature = functools.cache(verify.verify_signature)
 _point = functools.cache(verify._decode_point)
 _folder = tempfile.TemporaryDirectory(prefix="packs-")
 
-LIVES = ("lawful", "stories", "definitions", "orders", "facts")
+LIVES = ("lawful", "stories", "definitions", "orders", "facts", "kin")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def signatures_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "_decode_point", _point)
 
 
-@pytest.mark.parametrize("group", [*CALLS, "command"])
+@pytest.mark.parametrize("group", [*CALLS, "command", "kinship"])
 def test_what_single_functions_say(group: str) -> None:
     calls, should = call_groups()[f"calls: {group}"], expected()[f"calls: {group}"]
     assert [name for name, _, _ in calls] == list(should)

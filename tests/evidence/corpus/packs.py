@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Case, Json, put, variants
+from tests.evidence.corpus.kin import KIN
 from tests.evidence.corpus.lives import LAWFUL, WORKFLOW
 from tests.evidence.corpus.texts import texts
 from tests.evidence.corpus.unlawful import STORIES
@@ -85,7 +86,7 @@ def _rich_trust(**facts: Any) -> str:
 
 def lawful() -> Iterator[Case]:
     """Packs in which nothing is wrong."""
-    for name, make in LAWFUL.items():
+    for name, make in (LAWFUL | KIN).items():
         forge = make().forge
         yield Case(f"life {name}", forge.pack(), forge.trust())
         yield Case(f"life {name} bare", forge.pack(payloads=False), forge.trust())

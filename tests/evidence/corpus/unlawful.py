@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Json, LifeCase, changed, places, put
+from tests.evidence.corpus.kin import KIN
 from tests.evidence.corpus.lives import DOUBTFUL, LAWFUL, PLAIN, TWO, WORKFLOW, expiry, told
 from tests.evidence.corpus.remade import remade
 from tests.evidence.pack_forge import FLAG, Forge, Script, digest
@@ -20,7 +21,7 @@ def _case(name: str, run: Script) -> LifeCase:
 
 def lawful() -> Iterator[LifeCase]:
     yield LifeCase("nothing yet", (), None)
-    for name, make in LAWFUL.items():
+    for name, make in (LAWFUL | KIN).items():
         yield _case(name, make())
 
 
@@ -104,7 +105,7 @@ def _of_event(event: Json) -> Iterator[tuple[str, Json]]:
 def facts() -> Iterator[LifeCase]:
     """One fact of one event changed, of each kind once, and what hangs on it remade."""
     seen: set[tuple[str, ...]] = set()
-    for name, make in LAWFUL.items():
+    for name, make in (LAWFUL | KIN).items():
         run = make()
         events = told(run)
         for at, event in enumerate(events):
@@ -123,7 +124,7 @@ def facts() -> Iterator[LifeCase]:
 
 def orders() -> Iterator[LifeCase]:
     """Events taken out, twice, too early and too late."""
-    for name, make in LAWFUL.items():
+    for name, make in (LAWFUL | KIN).items():
         run = make()
         e = told(run)
         for at in range(len(e)):

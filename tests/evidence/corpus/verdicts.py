@@ -10,6 +10,7 @@ from tests.evidence.corpus import packs, unlawful
 from tests.evidence.corpus.calls import CALLS, Call
 from tests.evidence.corpus.cases import Case, Json, LifeCase
 from tests.evidence.corpus.command import command
+from tests.evidence.corpus.kin import kin, kinship
 from tests.evidence.pack_forge import canonical, leaf
 
 from federation_core.evidence import verify
@@ -116,12 +117,13 @@ def life_groups() -> dict[str, Sequence[Told]]:
         unlawful.definitions,
         unlawful.orders,
         unlawful.facts,
+        kin,
     )
     return {f"life: {make.__name__}": [Told(case) for case in make()] for make in makers}
 
 
 @cache
 def call_groups() -> dict[str, list[Call]]:
-    makers = CALLS | {command.__name__: command}
+    makers = CALLS | {make.__name__: make for make in (command, kinship)}
     made = {name: {call[0]: call for call in make()} for name, make in makers.items()}
     return {f"calls: {name}": list(calls.values()) for name, calls in made.items()}
