@@ -27,7 +27,7 @@ _signature = functools.cache(verify.verify_signature)
 _point = functools.cache(verify._decode_point)
 _folder = tempfile.TemporaryDirectory(prefix="packs-")
 
-LIVES = ("lawful", "stories", "definitions", "orders", "facts", "kin")
+LIVES = ("lawful", "stories", "definitions", "orders", "facts", "kin", "fans")
 
 
 @pytest.fixture

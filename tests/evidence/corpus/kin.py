@@ -2,13 +2,13 @@
 say of one another."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from tests.evidence.corpus.calls import Call
-from tests.evidence.corpus.cases import HASH, Json, LifeCase, variants
+from tests.evidence.corpus.cases import HASH, Case, Json, LifeCase, variants
 from tests.evidence.corpus.lives import told
 from tests.evidence.corpus.remade import remade
 from tests.evidence.pack_forge import Forge, Script, canonical, digest, leaf
@@ -16,7 +16,7 @@ from tests.evidence.pack_forge import Forge, Script, canonical, digest, leaf
 from federation_core.evidence import verify
 from federation_core.spine.children import child_run_id
 
-__all__ = ["KIN", "kin", "kinship"]
+__all__ = ["KIN", "families", "kin", "kinship"]
 
 PARENT = "01a228ea-0087-740c-9f22-e0c2b1dc1db0"
 _CHILD_WORK = {"run": "workflow", "workflow": "kid", "version": "2"}
@@ -74,9 +74,19 @@ def child() -> Script:
 _KID: Json = {"id": "kid", "version": "2", "steps": [{"id": "a", "type": "ACT"}]}
 
 
-def first() -> Script:
+def secret() -> Script:
+    """A child of a sensitive step."""
+    forge = Forge()
+    name = child_run_id(PARENT, "sub", 1, round(forge.now.timestamp() * 1_000_000))
+    facts = {"parent_run_id": PARENT, "parent_step": "sub", "sensitive": True}
+    run = forge.run(name, definition=_KID, **facts).start()
+    run.step("a")
+    return run.complete()
+
+
+def first(forge: Forge | None = None) -> Script:
     """A run of which a step was denied after others had ended well."""
-    run = Forge().run("r0", definition=AGAIN).start()
+    run = (forge or Forge()).run("r0", definition=AGAIN).start()
     run.step("a")
     run.emit("FC-STEP-006", {"step_id": "b", "reason": "its condition is false"})
     run.ask("c", "deny")
@@ -100,9 +110,10 @@ def carried(run: Script) -> list[Json]:
     return [done, {"step_id": "b", "from_run": "r0", "reason": "its condition is false"}]
 
 
-def restarted(*brought: Json, **facts: Any) -> Script:
+def restarted(*brought: Json, forge: Forge | None = None, **facts: Any) -> Script:
     """The first run, done again from the step that was denied."""
-    run = Forge().run("r1", definition=AGAIN, birth=None, **{"restarted_from": "r0"} | facts)
+    facts = {"restarted_from": "r0"} | facts
+    run = (forge or Forge()).run("r1", definition=AGAIN, birth=None, **facts)
     for data in brought or carried(first()):
         run.emit("FC-STEP-008", data)
     run.decide("run.create", subject=run.input_hash, actor="starter")
@@ -111,7 +122,9 @@ def restarted(*brought: Json, **facts: Any) -> Script:
     return run
 
 
-KIN = {make.__name__: make for make in (parent, child, first, restarted)}
+KIN: dict[str, Callable[[], Script]] = {
+    make.__name__: make for make in (parent, child, secret, first, restarted)
+}
 
 
 def kin() -> Iterator[LifeCase]:
@@ -178,6 +191,61 @@ def _children() -> Iterator[LifeCase]:
         events[0]["data"]["run_id"] = name
         title = f"a child called {name or 'nothing'}"
         yield LifeCase(title, remade(told(good), events), good.definition)
+
+
+# packs of several runs
+
+
+def families() -> Iterator[Case]:
+    for name, facts in _BIRTHS.items():
+        yield _family(f"a family, the child {name}", facts)
+        yield _family(f"a family whose child is called before it, the child {name}", facts, "0" * 8)
+    for name, output in (("as it did", None), ("otherwise", "another")):
+        yield _family(f"a family, and the step ended {name}", {}, output=output)
+    forge = Forge()
+    old = first(forge)
+    done, skipped = carried(old)
+    receipt = done["receipt"] | {"ended_at": "2026-11-23T11:00:00.000000Z"}
+    lie = {"receipt": receipt, "receipt_hash": digest(canonical(receipt))}
+    for name, brought in (("what there was", done), ("what there was not", done | lie)):
+        other = forge.copy()
+        restarted(brought, skipped, forge=other)
+        yield Case(f"done again with {name}", other.pack(), other.trust())
+        yield Case(f"done again with {name}, alone", other.pack(runs=["r1"]), other.trust())
+    other = forge.copy()
+    other.run("r0x", restarted_from="r0", definition=AGAIN)
+    yield Case("done again, and nothing was carried", other.pack(), other.trust())
+    forge = Forge()
+    forge.run("r0", definition=AGAIN).start()
+    forge.run("r1", definition=AGAIN, restarted_from="r0")
+    yield Case("done again before the end", forge.pack(), forge.trust())
+
+
+_BIRTHS: dict[str, Json] = {
+    "as it should be": {},
+    "with other tags": {"tags": ["other"]},
+    "under another mode": {"policy_mode": "loose"},
+    "sensitive": {"sensitive": True},
+}
+
+
+def _family(name: str, facts: Json, before: str | None = None, *, output: Any = None) -> Case:
+    """A run and its child, in one log; the parent's name may sort after the child's."""
+    forge = Forge()
+    run = forge.run("ff" * 16 if before else PARENT, definition=FAMILY).start()
+    both = forge.stream(run.stream)[0]["data"]
+    given = forge.keep({"order": 7})
+    run.ask("sub", subject=given)
+    name_of_child = _named(run, "sub")
+    run.begin("sub", child_run_id=name_of_child)
+    kept = {"correlation_id": both["correlation_id"]}
+    birth = {"effect": "allow", "actor": "starter", "via": "engine"}
+    about: Json = {"parent_run_id": run.run_id, "parent_step": "sub", "via": "engine"}
+    kid = forge.run(name_of_child, definition=_KID, birth=birth, **about | kept | facts).start()
+    kid.step("a").complete()
+    run.done("sub", output or {"done": name_of_child})
+    run.step("after").complete()
+    return Case(name, forge.pack(), forge.trust())
 
 
 # what runs say of one another

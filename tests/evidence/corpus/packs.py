@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Case, Json, put, variants
-from tests.evidence.corpus.kin import KIN
+from tests.evidence.corpus.fans import FANS, fan_packs
+from tests.evidence.corpus.kin import KIN, families
 from tests.evidence.corpus.lives import LAWFUL, WORKFLOW
 from tests.evidence.corpus.texts import texts
 from tests.evidence.corpus.unlawful import STORIES
@@ -86,7 +87,7 @@ def _rich_trust(**facts: Any) -> str:
 
 def lawful() -> Iterator[Case]:
     """Packs in which nothing is wrong."""
-    for name, make in (LAWFUL | KIN).items():
+    for name, make in (LAWFUL | KIN | FANS).items():
         forge = make().forge
         yield Case(f"life {name}", forge.pack(), forge.trust())
         yield Case(f"life {name} bare", forge.pack(payloads=False), forge.trust())
@@ -1167,5 +1168,7 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
         told_lives,
         names,
         texts,
+        fan_packs,
+        families,
     )
 }

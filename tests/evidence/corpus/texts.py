@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.evidence.corpus.cases import HASH, Case, Json
 from tests.evidence.corpus.lives import PLAIN
-from tests.evidence.pack_forge import BUNDLE_HASH, Forge, Script, canonical, digest
+from tests.evidence.pack_forge import BUNDLE_HASH, Forge, Script, canonical, digest, unpack
 
 __all__ = ["texts"]
 
@@ -217,6 +217,37 @@ def _erasures() -> Iterator[Case]:
     yield Case("erased of another run as well", forge.pack(), forge.trust())
     forge.erase("r1", named, HASH)
     yield Case("erased what nothing names, later", forge.pack(), forge.trust())
+    forge = Forge()
+    run = forge.run("r1").start().step("a")
+    forge.erase("r1", run.input_hash)
+    run.complete()
+    forge.erase("r1", run.steps["a"]["input"])
+    yield Case("erased early, and again later", forge.pack(), forge.trust())
+    forge = Forge()
+    run = forge.run("r1").start().step("a").complete()
+    forge.erase("r1", *forge.payloads)
+    yield Case("erased all that there was", forge.pack(), forge.trust())
+    forge.erase("r9", HASH)
+    forge.erase("r1", HASH)
+    yield Case("erased of a stranger, and what nothing names", forge.pack(), forge.trust())
+    index = unpack(forge.pack())["index.json"].replace(b"run:r1", b"run:r8")
+    yield Case(
+        "erased, and the index has not got it",
+        forge.pack(files_override={"index.json": index}),
+        forge.trust(),
+    )
+    forge = Forge()
+    run = forge.run("r1").start()
+    run.end("completed")
+    forge.erase("r1", run.input_hash)
+    yield Case("erased of a run that is none", forge.pack(), forge.trust())
+    forge = Forge()
+    forge.run("r1").start().complete()
+    for stream in ("log:acme", "log", "x"):
+        told = {"payload_hashes": [HASH], "reason": "asked for", "stream": stream}
+        other = forge.copy()
+        other.emit("log:acme", "FC-DATA-001", told, actor="officer")
+        yield Case(f"erased of {stream}", other.pack(), other.trust())
 
 
 def _objects() -> Iterator[Case]:

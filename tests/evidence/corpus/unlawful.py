@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.evidence.corpus import untrue
 from tests.evidence.corpus.cases import HASH, Json, LifeCase, changed, places, put
+from tests.evidence.corpus.fans import FANS
 from tests.evidence.corpus.kin import KIN
 from tests.evidence.corpus.lives import DOUBTFUL, LAWFUL, PLAIN, TWO, WORKFLOW, expiry, told
 from tests.evidence.corpus.remade import remade
@@ -21,7 +22,7 @@ def _case(name: str, run: Script) -> LifeCase:
 
 def lawful() -> Iterator[LifeCase]:
     yield LifeCase("nothing yet", (), None)
-    for name, make in (LAWFUL | KIN).items():
+    for name, make in (LAWFUL | KIN | FANS).items():
         yield _case(name, make())
 
 
@@ -105,7 +106,7 @@ def _of_event(event: Json) -> Iterator[tuple[str, Json]]:
 def facts() -> Iterator[LifeCase]:
     """One fact of one event changed, of each kind once, and what hangs on it remade."""
     seen: set[tuple[str, ...]] = set()
-    for name, make in (LAWFUL | KIN).items():
+    for name, make in (LAWFUL | KIN | FANS).items():
         run = make()
         events = told(run)
         for at, event in enumerate(events):
@@ -124,7 +125,7 @@ def facts() -> Iterator[LifeCase]:
 
 def orders() -> Iterator[LifeCase]:
     """Events taken out, twice, too early and too late."""
-    for name, make in (LAWFUL | KIN).items():
+    for name, make in (LAWFUL | KIN | FANS).items():
         run = make()
         e = told(run)
         for at in range(len(e)):

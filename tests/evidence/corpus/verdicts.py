@@ -10,6 +10,7 @@ from tests.evidence.corpus import packs, unlawful
 from tests.evidence.corpus.calls import CALLS, Call
 from tests.evidence.corpus.cases import Case, Json, LifeCase
 from tests.evidence.corpus.command import command
+from tests.evidence.corpus.fans import fans
 from tests.evidence.corpus.kin import kin, kinship
 from tests.evidence.pack_forge import canonical, leaf
 
@@ -118,6 +119,7 @@ def life_groups() -> dict[str, Sequence[Told]]:
         unlawful.orders,
         unlawful.facts,
         kin,
+        fans,
     )
     return {f"life: {make.__name__}": [Told(case) for case in make()] for make in makers}
 
