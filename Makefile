@@ -76,11 +76,8 @@ $(MUTATION_READY): $(READY)
 	@touch $@
 
 mutants: $(MUTATION_READY) ## mutants of the pack verifier, and which of them live (docs/mutation.md)
-	rm -rf build/mutants && mkdir -p build/mutants
-	cp -r src tests pyproject.toml build/mutants/
-	cp tests/evidence/corpus/mutmut.cfg build/mutants/setup.cfg
-	cd build/mutants && $(CURDIR)/$(BIN)/mutmut run --max-children $(WORKERS)
-	cd build/mutants && $(CURDIR)/$(BIN)/mutmut results
+	$(BIN)/python -m tests.evidence.corpus.functions $(WORKERS)
+	$(BIN)/python -m tests.evidence.corpus.tables $(WORKERS)
 
 clean: ## forget the environment and what was generated
 	rm -rf $(VENV) REPORT .fedcore .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -75,7 +75,7 @@ def _mutants() -> Iterator[tuple[str, str]]:
         yield what, (data[:begin] + text.encode() + data[end:]).decode()
 
 
-def _first_difference() -> str | None:
+def first_difference() -> str | None:
     """The first case of the corpus of which the verifier says something else than it should."""
     should = expected()
     for group, calls in call_groups().items():
@@ -103,14 +103,14 @@ def _lives(source: str) -> int:
     """In a process of its own: 0 where nobody sees the change."""
     try:
         exec(compile(source, str(_SOURCE), "exec"), verify.__dict__)
-        return int(_first_difference() is not None)
+        return int(first_difference() is not None)
     except BaseException:  # whatever it is, it is another verdict
         return 1
 
 
 def main() -> None:
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    assert _first_difference() is None
+    assert first_difference() is None
     running: dict[int, str] = {}
     count = alive = 0
     for what, source in _mutants():
