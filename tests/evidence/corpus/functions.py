@@ -1,9 +1,9 @@
 """Mutants of the verifier's functions, each held against the corpus in a process of its own.
 
 `python -m tests.evidence.corpus.functions [WORKERS [NAME…]]` (with the extra `mutation`) has mutmut
-make them, of every function or of those that are named (`_whole`, `Life.see`), and prints what lives
-and what does not end. The corpus is made once, and no test runner is started for a mutant, so this
-is some times quicker than `mutmut run`.
+make them, of every function or of those that are named (`_whole`, `Life.see`), and prints what
+lives and what does not end. The corpus is made once, and no test runner is started for a mutant,
+so this is some times quicker than `mutmut run`.
 """
 
 import ast
