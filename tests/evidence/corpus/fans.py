@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.evidence.corpus.cases import Case, Json, LifeCase
-from tests.evidence.corpus.lives import told
+from tests.evidence.corpus.lives import LAWFUL, PLAIN, told
 from tests.evidence.pack_forge import FLAG, Forge, Script, digest
 
 __all__ = ["FANS", "fan_packs", "fans"]
@@ -66,6 +66,33 @@ def _begun(*steps: str, definition: Json = FANNED) -> Script:
 def fans() -> Iterator[LifeCase]:
     for name, run in _stories():
         yield LifeCase(name, told(run), run.definition)
+    run = LAWFUL["cancelled"]()
+    for name, step in _definitions():
+        definition = PLAIN | {"steps": [PLAIN["steps"][0], {"id": "b", "type": "ACT"} | step]}
+        yield LifeCase(f"defined {name}", told(run), definition)
+
+
+def _definitions() -> Iterator[tuple[str, Json]]:
+    """Steps that fan out, and steps of other runs, as they may be defined and as they may not."""
+    whole: Json = {"foreach": "x", "concurrency": 2, "work": {"run": "python"}}
+    for name in whole:
+        for number, other in enumerate(_OTHERS):
+            yield f"with {name} {number}", whole | {name: other}
+        yield f"without {name}", {key: value for key, value in whole.items() if key != name}
+        yield f"with {name} alone", {name: whole[name]}
+    for most in (999, 1_000, 1_001):
+        yield f"{most} at a time", whole | {"concurrency": most}
+    yield "a GATE for each", whole | {"type": "GATE"}
+    for gate in (None, {"name": "Go?"}, {}, 0, False):
+        yield f"for each, and the gate {gate}", whole | {"gate": gate}
+        yield f"a GATE for each, and the gate {gate}", whole | {"gate": gate, "type": "GATE"}
+    for runs in ("workflow", "python", "x", None, 1):
+        for workflow in ("kid", None, 1, ""):
+            for version in ("2", None, 1, ""):
+                work = {"run": runs, "workflow": workflow, "version": version}
+                yield f"the work {runs} {workflow} {version}", {"work": work}
+        yield f"the work {runs}", {"work": {"run": runs}}
+        yield f"the work {runs} kid", {"work": {"run": runs, "workflow": "kid"}}
 
 
 def _stories() -> Iterator[tuple[str, Script]]:
@@ -176,6 +203,7 @@ def _gate_and_flag() -> Script:
     return run.complete()
 
 
+_OTHERS: tuple[Any, ...] = (None, True, 0, 1, -1, 1.5, "", "x", [], {}, ["x"])
 _LISTS: dict[str, tuple[Any, int]] = {
     "as long as it says": ([1, 2, 3], 3),
     "longer": ([1, 2, 3], 2),
