@@ -70,6 +70,8 @@ def fans() -> Iterator[LifeCase]:
     for name, step in _definitions():
         definition = PLAIN | {"steps": [PLAIN["steps"][0], {"id": "b", "type": "ACT"} | step]}
         yield LifeCase(f"defined {name}", told(run), definition)
+    for number, other in enumerate(_OTHERS):
+        yield LifeCase(f"a timeout {number}", told(run), PLAIN | {"timeout_ms": other})
 
 
 def _definitions() -> Iterator[tuple[str, Json]]:
@@ -86,6 +88,9 @@ def _definitions() -> Iterator[tuple[str, Json]]:
     for gate in (None, {"name": "Go?"}, {}, 0, False):
         yield f"for each, and the gate {gate}", whole | {"gate": gate}
         yield f"a GATE for each, and the gate {gate}", whole | {"gate": gate, "type": "GATE"}
+    for name in ("name", "description"):
+        for number, other in enumerate(_OTHERS):
+            yield f"a gate of the {name} {number}", {"gate": {"name": "Go?"} | {name: other}}
     for runs in ("workflow", "python", "x", None, 1):
         for workflow in ("kid", None, 1, ""):
             for version in ("2", None, 1, ""):
