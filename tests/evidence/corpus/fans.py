@@ -116,7 +116,7 @@ def _stories() -> Iterator[tuple[str, Script]]:
     run = _begun("a")
     run.ask("k", "deny")
     yield "while the run fails", run.fan_out("f", [1])
-    for seconds in (580, 601, 700):
+    for seconds in (596, 597, 598, 700):
         run = _begun("a")
         told_items = {"step_id": "f", "items": 1, "items_hash": run.forge.keep([1])}
         run.emit("FC-STEP-007", told_items, seconds=seconds)
@@ -152,6 +152,13 @@ def _stories() -> Iterator[tuple[str, Script]]:
     run.ask("f[0]")
     run.begin("f[0]", step_index=0)
     yield "an item of another index", run
+    for who in ("officer", "o" * 100):
+        run = _begun()
+        run.ask("a")
+        run.begin("a")
+        run.decide("run.pause", actor=who)
+        run.emit("FC-STEP-005", {"step_id": "a", "attempt": 1}, actor=who)
+        yield f"a step is in doubt to {who[:9]}", run
     run = _begun("a").fan_out("f", [1]).step("f[0]").step("k")
     yield "the end before the second list", run.complete()
     yield "a step that people are asked about twice", _gate_and_flag()
@@ -227,6 +234,14 @@ def fan_packs() -> Iterator[Case]:
         yield Case(f"a list: {name}", run.forge.pack(), run.forge.trust())
         bare = run.forge.pack(payloads=False)
         yield Case(f"a list: {name}, not there", bare, run.forge.trust())
+    steps = [{"id": "a", "type": "ACT", "sensitive": True}]
+    run = Forge().run("r1", definition={"id": "wf", "version": "7", "steps": steps}).start()
+    why = run.forge.keep("why", salt=b"\7" * 32)
+    run.decide("run.cancel", subject=why)
+    run.end("cancelled", output_hash=why)
+    for gone in (why, run.input_hash):
+        left_out = run.forge.pack(files_override={f"payloads/{gone}.json": None})
+        yield Case(f"sensitive, and {gone[:4]} is not there", left_out, run.forge.trust())
     for depth in (500, 200_000):
         run = _begun("a").fan_out("f", [depth], count=1)
         named = told(run)[-1]["data"]["items_hash"]

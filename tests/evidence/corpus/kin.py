@@ -135,14 +135,14 @@ def kin() -> Iterator[LifeCase]:
             if isinstance(other.get("receipt"), dict):
                 other["receipt_hash"] = digest(canonical(other["receipt"]))
             yield _brought(f"brought: {what}", other, skipped)
-    others: dict[str, Json] = {
+    lies: dict[str, Json] = {
         "of another step": {"step_id": "c"},
         "of a step that is not there": {"step_id": "x"},
         "of a fan-out": {"step_id": "d"},
         "of another run": {"from_run": "r9"},
         "of a second attempt": {"attempt": 2},
     }
-    for name, facts in others.items():
+    for name, facts in lies.items():
         both = {"run_id" if name == "from_run" else name: v for name, v in facts.items()}
         receipt = done["receipt"] | both
         fits = {"receipt": receipt, "receipt_hash": digest(canonical(receipt))}
@@ -163,6 +163,15 @@ def kin() -> Iterator[LifeCase]:
     births: tuple[Json, ...] = ({"restarted_from": None}, {"sensitive": True}, {"parent_step": "a"})
     for facts in births:
         yield LifeCase(f"again, with {facts}", told(restarted(**facts)), AGAIN)
+    others = (
+        {"sensitive": True},
+        {"parent_step": "a"},
+        {"parent_step": "a", "parent_run_id": "r0"},
+    )
+    for facts in (*others, {"parent_attempt": 2}, {"restarted_from": "r0"}):
+        for definition in (_KID, None):
+            run = Forge().run("r1", definition=definition, **facts)
+            yield LifeCase(f"born {definition and 1} with {facts}", told(run), definition)
     yield from _children()
 
 
@@ -202,6 +211,8 @@ def families() -> Iterator[Case]:
         yield _family(f"a family whose child is called before it, the child {name}", facts, "0" * 8)
     for name, output in (("as it did", None), ("otherwise", "another")):
         yield _family(f"a family, and the step ended {name}", {}, output=output)
+    for before in (None, "0" * 8):
+        yield _family(f"a family, and the step has not ended {before}", {}, before, is_open=True)
     forge = Forge()
     old = first(forge)
     done, skipped = carried(old)
@@ -229,7 +240,9 @@ _BIRTHS: dict[str, Json] = {
 }
 
 
-def _family(name: str, facts: Json, before: str | None = None, *, output: Any = None) -> Case:
+def _family(
+    name: str, facts: Json, before: str | None = None, *, output: Any = None, is_open: bool = False
+) -> Case:
     """A run and its child, in one log; the parent's name may sort after the child's."""
     forge = Forge()
     run = forge.run("ff" * 16 if before else PARENT, definition=FAMILY).start()
@@ -243,6 +256,8 @@ def _family(name: str, facts: Json, before: str | None = None, *, output: Any = 
     about: Json = {"parent_run_id": run.run_id, "parent_step": "sub", "via": "engine"}
     kid = forge.run(name_of_child, definition=_KID, birth=birth, **about | kept | facts).start()
     kid.step("a").complete()
+    if is_open:
+        return Case(name, forge.pack(), forge.trust())
     run.done("sub", output or {"done": name_of_child})
     run.step("after").complete()
     return Case(name, forge.pack(), forge.trust())
