@@ -152,6 +152,13 @@ def _stories() -> Iterator[tuple[str, Script]]:
     run.ask("f[0]")
     run.begin("f[0]", step_index=0)
     yield "an item of another index", run
+    run = _begun("a").fan_out("f", []).fan_out("g", []).step("h").step("k")
+    done = run.keep("done")
+    run.decide("run.complete", subject=done)
+    run.end("completed", output_hash=done, seconds=700)
+    yield "completed after its time", run
+    run = Forge().run("r1", birth={"effect": "flag", "flags": [FLAG | {"rule": "r" * 100}]})
+    yield "begun without the gate of its birth", run.start()
     for who in ("officer", "o" * 100):
         run = _begun()
         run.ask("a")

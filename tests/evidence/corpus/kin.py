@@ -84,6 +84,15 @@ def secret() -> Script:
     return run.complete()
 
 
+def orphan() -> Script:
+    """A child that is given up, as its step does not wait for it any more."""
+    forge = Forge()
+    name = child_run_id(PARENT, "sub", 1, round(forge.now.timestamp() * 1_000_000))
+    run = forge.run(name, definition=_KID, parent_run_id=PARENT, parent_step="sub").start()
+    run.end("cancelled", error_code="parent_ended")
+    return run
+
+
 def first(forge: Forge | None = None) -> Script:
     """A run of which a step was denied after others had ended well."""
     run = (forge or Forge()).run("r0", definition=AGAIN).start()
@@ -123,7 +132,7 @@ def restarted(*brought: Json, forge: Forge | None = None, **facts: Any) -> Scrip
 
 
 KIN: dict[str, Callable[[], Script]] = {
-    make.__name__: make for make in (parent, child, secret, first, restarted)
+    make.__name__: make for make in (parent, child, secret, orphan, first, restarted)
 }
 
 
@@ -163,6 +172,13 @@ def kin() -> Iterator[LifeCase]:
     births: tuple[Json, ...] = ({"restarted_from": None}, {"sensitive": True}, {"parent_step": "a"})
     for facts in births:
         yield LifeCase(f"again, with {facts}", told(restarted(**facts)), AGAIN)
+    run = Forge().run("r1", definition=_KID).start()
+    run.end("cancelled", error_code="parent_ended")
+    yield LifeCase("given up, and nobody's child", told(run), _KID)
+    for who in (("officer", None), ("starter", None), ("officer", "engine"), ("system", None)):
+        events = copy.deepcopy(told(orphan()))
+        events[-1] |= {"actor": who[0], "via": who[1]}
+        yield LifeCase(f"given up by {who}", remade(told(orphan()), events), _KID)
     others = (
         {"sensitive": True},
         {"parent_step": "a"},
@@ -212,7 +228,10 @@ def families() -> Iterator[Case]:
     for name, output in (("as it did", None), ("otherwise", "another")):
         yield _family(f"a family, and the step ended {name}", {}, output=output)
     for before in (None, "0" * 8):
-        yield _family(f"a family, and the step has not ended {before}", {}, before, is_open=True)
+        yield _family(f"a family, and the step has not ended {before}", {}, before, upto="child")
+        yield _family(
+            f"a child given up while its step waits {before}", {}, before, upto="given up"
+        )
     forge = Forge()
     old = first(forge)
     done, skipped = carried(old)
@@ -241,7 +260,12 @@ _BIRTHS: dict[str, Json] = {
 
 
 def _family(
-    name: str, facts: Json, before: str | None = None, *, output: Any = None, is_open: bool = False
+    name: str,
+    facts: Json,
+    before: str | None = None,
+    *,
+    output: Any = None,
+    upto: str = "all of it",
 ) -> Case:
     """A run and its child, in one log; the parent's name may sort after the child's."""
     forge = Forge()
@@ -255,8 +279,11 @@ def _family(
     birth = {"effect": "allow", "actor": "starter", "via": "engine"}
     about: Json = {"parent_run_id": run.run_id, "parent_step": "sub", "via": "engine"}
     kid = forge.run(name_of_child, definition=_KID, birth=birth, **about | kept | facts).start()
+    if upto == "given up":
+        kid.end("cancelled", error_code="parent_ended")
+        return Case(name, forge.pack(), forge.trust())
     kid.step("a").complete()
-    if is_open:
+    if upto == "child":
         return Case(name, forge.pack(), forge.trust())
     run.done("sub", output or {"done": name_of_child})
     run.step("after").complete()
