@@ -146,8 +146,11 @@ def _stories() -> Iterator[tuple[str, Script]]:
             for _ in range(last - 1):
                 _tried_again(run, "f[0]")
             run.done("f[0]")
+            again = copy.deepcopy(run)
             run.emit("FC-STEP-005", {"step_id": "f[0]", "attempt": attempt})
             yield f"item done at {last}, in doubt at {attempt}", run
+            again.ask("f[0]", attempt=attempt)
+            yield f"item done at {last}, asked at {attempt}", again
     run = _begun("a").fan_out("f", [1, 2])
     run.ask("f[0]")
     run.begin("f[0]", step_index=0)
@@ -157,6 +160,17 @@ def _stories() -> Iterator[tuple[str, Script]]:
     run.decide("run.complete", subject=done)
     run.end("completed", output_hash=done, seconds=700)
     yield "completed after its time", run
+    run = _begun("a").fan_out("f", [1])
+    run.ask("f")
+    yield "the step itself is asked about", run
+    for seconds in (590, 700):
+        run = _begun("a")
+        run.ask("k")
+        told_start = {"step_id": "k", "step_type": "ACT", "step_index": 4, "attempt": 1}
+        named = {"input_hash": run.steps["k"]["input"], "decision_hash": run.steps["k"]["decision"]}
+        key = {"idempotency_key": "r1:k:1"}
+        run.emit("FC-STEP-001", told_start | named | key, seconds=seconds)
+        yield f"begun after {seconds} seconds", run
     run = Forge().run("r1", birth={"effect": "flag", "flags": [FLAG | {"rule": "r" * 100}]})
     yield "begun without the gate of its birth", run.start()
     for who in ("officer", "o" * 100):
