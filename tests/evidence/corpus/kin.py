@@ -172,12 +172,13 @@ def kin() -> Iterator[LifeCase]:
     births: tuple[Json, ...] = ({"restarted_from": None}, {"sensitive": True}, {"parent_step": "a"})
     for facts in births:
         yield LifeCase(f"again, with {facts}", told(restarted(**facts)), AGAIN)
-    run = Forge().run(PARENT, definition=FAMILY).start()
+    steps = [FAMILY["steps"][0] | {"idempotent": True}]
+    run = Forge().run(PARENT, definition=FAMILY | {"steps": steps}).start()
     run.ask("sub")
     named = _named(run, "sub")
     run.begin("sub", child_run_id=named)
     run.begin("sub", child_run_id=named, again=True)
-    yield LifeCase("a child is begun again", told(run), FAMILY)
+    yield LifeCase("a child is begun again", told(run), run.definition)
     run = Forge().run("r1", definition=_KID).start()
     run.end("cancelled", error_code="parent_ended")
     yield LifeCase("given up, and nobody's child", told(run), _KID)
