@@ -248,6 +248,11 @@ def _erasures() -> Iterator[Case]:
         other = forge.copy()
         other.emit("log:acme", "FC-DATA-001", told, actor="officer")
         yield Case(f"erased of {stream}", other.pack(), other.trust())
+    told = {"payload_hashes": [HASH], "reason": "asked for", "stream": "xun:r1"}
+    forge.emit("log:acme", "FC-DATA-001", told, actor="officer")
+    yield Case("erased of what is called like the run", forge.pack(), forge.trust())
+    forge.erase("r1", HASH)
+    yield Case("erased of that, and what nothing names", forge.pack(), forge.trust())
 
 
 def _objects() -> Iterator[Case]:
