@@ -119,9 +119,12 @@ class Postgres:
         self.process = None
 
     def ensure(self) -> None:
-        """Start it again, if it has ended by itself."""
+        """Start it again, if it has ended by itself, and wait where it is recovering: a server that
+        cannot write what it must, as its disk is full, begins anew."""
         if self.process is None or self.process.poll() is not None:
             self.start()
+        else:
+            self._wait()
 
     def url(self, database: str) -> str:
         return f"postgresql://fedcore@127.0.0.1:{self.port}/{database}"

@@ -4,6 +4,7 @@ What is counted here is what `results.json` says, and nothing else.
 """
 
 import sys
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -180,6 +181,8 @@ def _play(seeds: list[int], told: "Queue[_Told]") -> None:
                 outcome = _played(seed, place, folder, server, disk)
             except AssertionError as e:
                 outcome = _kept(f"seed-{seed}", str(e))
+            except Exception:  # of the world itself; the others go on
+                outcome = _kept(f"seed-{seed}", traceback.format_exc())
             told.put(_Told(seed, place, outcome))
 
 
@@ -187,10 +190,12 @@ def _played(seed: int, place: Place, folder: Path, server: Postgres, disk: Disk)
     with TemporaryDirectory(dir=folder) as room:
         (disk.folder / f"seed{seed}").mkdir()
         try:
+            server.ensure()
             given = server if place.database == "postgresql" else None
             return play(seed, place, Path(room), given, disk)
         finally:
             disk.clear(f"seed{seed}")
+            server.ensure()
             server.forget()
 
 
