@@ -32,6 +32,14 @@ def url() -> str:
     return postgres().fresh_ledger()
 
 
+@pytest.fixture(scope="session")
+def shared_restate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestateServer]:
+    """For tests that do it no harm. The server that registers last is the one it calls."""
+    with RestateServer(tmp_path_factory.mktemp("restate")) as server:
+        server.start()
+        yield server
+
+
 @pytest.fixture
 def restate(tmp_path: Path) -> Iterator[RestateServer]:
     """A Restate of the test's own, not started yet."""
