@@ -1929,7 +1929,9 @@ class Life:
             if "node" in data:
                 raise _illegal("what a child run executes, no node does")
             at = _milliseconds(event["at"])
-            name = _child_id(self.run_id, step.step_id, step.attempt, at) or ""
+            name = _child_id(self.run_id, step.step_id, step.attempt, at)
+            if name is None:
+                raise _illegal("no id of a child run tells of that time")
             child = _Child(name, *spec.child, step.input, spec.is_sensitive)
             self._children[step.step_id, step.attempt] = child
         if data.get("child_run_id") != name:

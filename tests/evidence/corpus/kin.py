@@ -4,6 +4,7 @@ say of one another."""
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -183,6 +184,12 @@ def kin() -> Iterator[LifeCase]:
     run.ask("sub")
     run.begin("sub", child_run_id=_named(run, "sub"), node="n1")
     yield LifeCase("a child is begun on a node", told(run), run.definition)
+    forge = Forge()
+    forge.now = datetime(1969, 1, 1, tzinfo=UTC)
+    run = forge.run(PARENT, definition=FAMILY).start()
+    run.ask("sub")
+    run.begin("sub", child_run_id="")
+    yield LifeCase("a child is begun before there was time", told(run), run.definition)
     run = Forge().run("r1", definition=_KID).start()
     run.end("cancelled", error_code="parent_ended")
     yield LifeCase("given up, and nobody's child", told(run), _KID)
