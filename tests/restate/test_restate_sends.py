@@ -98,6 +98,52 @@ async def test_many_runs_are_sent(shared_restate: RestateServer, sends: Sends) -
     assert count["n"] == 300
 
 
+async def test_what_is_put_when_the_last_send_just_ended_is_sent() -> None:
+    """A send that nobody took would lie until the next one."""
+    loop = asyncio.get_running_loop()
+    failed, both = list[str](), asyncio.Event()
+
+    def fail(why: str) -> None:
+        failed.append(why)
+        if len(failed) == 2:
+            both.set()
+        else:
+            loop.call_soon(sends.later, RUN, 2, 0.0)
+
+    [port] = free_ports(1)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        sends = Sends(http, f"http://127.0.0.1:{port}/Run", fail)
+        sends.later(RUN, 1, 0.0)
+        async with asyncio.timeout(10):
+            await both.wait()
+    assert len(failed) == 2
+
+
+async def test_a_send_that_hangs_holds_up_no_other() -> None:
+    took = list[bytes]()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        took.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(took) == 1:
+            hangs.set()
+            await over.wait()
+        else:
+            over.set()
+        writer.close()
+
+    hangs, over = asyncio.Event(), asyncio.Event()
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        sends = Sends(http, f"http://127.0.0.1:{port}/Run", lambda _why: None)
+        sends.later(RUN, 1, 0.0)
+        async with asyncio.timeout(10):
+            await hangs.wait()
+            sends.later(RUN, 2, 0.0)
+            await over.wait()
+        await sends.flush(10)
+
+
 async def test_waking_neither_waits_nor_fails_where_nothing_answers(tmp_path: Path) -> None:
     """And costs no memory: the rows know."""
     [port] = free_ports(1)

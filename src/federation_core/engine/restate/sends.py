@@ -80,14 +80,19 @@ class Sends:
 
     def _put(self, send: "_Send") -> None:
         self._waiting[send.key or send.run_id] = send
-        if len(self._tasks) < min(_AT_ONCE, len(self._waiting)):
-            task = asyncio.create_task(self._work(), name="restate-sends")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) < _AT_ONCE:
+            self._tasks.add(asyncio.create_task(self._work(), name="restate-sends"))
 
     async def _work(self) -> None:
-        while self._waiting:
-            await self._send(self._waiting.pop(next(iter(self._waiting))))
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            while self._waiting:
+                await self._send(self._waiting.pop(next(iter(self._waiting))))
+        finally:
+            # Here, not in a callback of the task, which comes later: what is put in between would
+            # count on a worker that looks no more.
+            self._tasks.discard(task)
 
     async def _send(self, send: "_Send") -> None:
         headers = {"idempotency-key": send.key} if send.key else {}
