@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.core_helpers import (
+    Clock,
     approve,
     begin,
     bundle,
@@ -27,10 +28,11 @@ from tests.core_steps import Stage
 from tests.ledger_helpers import full_disk, held
 from tests.log_helpers import Warnings
 
-from federation_core.engine import driver
+from federation_core.engine import driver, local
 from federation_core.engine.live import LiveRuns
+from federation_core.engine.local import LocalEngine
 from federation_core.errors import LedgerUnavailable
-from federation_core.ledger import Ledger, sqlite
+from federation_core.ledger import Ledger, queries, sqlite
 from federation_core.ledger.writer import Writer
 from federation_core.service import ChangeStatusRequest, CreateRunRequest, FederationCore
 from federation_core.service.views import RunAnswer
@@ -121,6 +123,35 @@ async def test_a_read_that_fails_for_a_while_does_not_fail_the_run(
     assert len(await warnings.seen("ledger_unavailable")) == len(failed)
     assert answer.run.status == "completed"
     assert stage.names == ["a", "b"]
+
+
+async def test_a_look_that_failed_is_made_again(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that nobody was told of is not due for an hour by a clock that was set back; only a
+    thorough look finds it."""
+    clock, looks, made = Clock(), queries.runs_ahead, list[int]()
+
+    def look(connection: Any, now: int) -> list[str]:
+        made.append(now)
+        if len(made) == 1:
+            raise LedgerUnavailable("The ledger cannot be used now: locked.")
+        return looks(connection, now)
+
+    monkeypatch.setattr(local, "_SWEEP_S", 0.05)
+    async with core(tmp_path, clock=clock) as fc:
+        engine = fc._engine
+        assert isinstance(engine, LocalEngine)
+        clock.forward(3_600)
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, "wake", lambda *_: None)
+            run_id = await begin(fc, py("a"))
+        clock.forward(-3_600)
+        monkeypatch.setattr(queries, "runs_ahead", look)
+        engine.sweep()
+        assert (await until(fc, run_id)).run.status == "completed"
+    assert len(made) == 2
+    assert stage.names == ["a"]
 
 
 async def test_a_driver_that_was_overtaken_reads_again(tmp_path: Path, stage: Stage) -> None:

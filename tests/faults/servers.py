@@ -15,6 +15,7 @@ from tests.api_helpers import SECRET
 __all__ = ["Clockwork", "Server", "Setup"]
 
 ROOT = Path(__file__).resolve().parents[2]
+_TOLD = 200_000
 _TELLING_S = 0.5
 _GREETING_S = 60.0
 
@@ -121,4 +122,4 @@ class Server:
             self.process.send_signal(signal.SIGUSR2)
             time.sleep(_TELLING_S)
         ended = "" if self.process.poll() is None else f"it ended with {self.process.poll()}\n"
-        return ended + self.log.read_text("utf-8", "replace")[-20_000:]
+        return ended + self.log.read_text("utf-8", "replace")[-_TOLD:]

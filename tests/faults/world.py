@@ -10,10 +10,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 from tests.core_helpers import write_bundle
 from tests.faults.clients import SCRIPTS, Client, Shared, Waited, register
 from tests.faults.disk import Disk
@@ -226,7 +227,13 @@ class World:
     def tell(self) -> str:
         stuck = [f"{c.name}: {c.error!r}" for c in self.clients if c.error or c.is_alive()]
         servers = [s.server.tell() for s in self.slots if s.server]
-        return "\n".join([*self.faults, *stuck, *servers])
+        return "\n".join([*self.faults, *stuck, *self._queued(), *servers])
+
+    def _queued(self) -> Iterator[str]:
+        """What Restate has not done yet."""
+        for server in self.restates:
+            with suppress(httpx.TransportError):  # it is the one that is away
+                yield from map(str, server.rows("SELECT * FROM sys_invocation"))
 
 
 @contextmanager

@@ -3,13 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.core_helpers import begin, core, py, states, until
+from tests.api_helpers import SECRET
+from tests.core_helpers import Clock, begin, core, py, states, until
 from tests.core_steps import Stage, new_stage
-from tests.restate.restate_helpers import free_ports
+from tests.restate.restate_helpers import Node, RestateServer, free_ports
 
+from federation_core import __version__
 from federation_core.engine.restate import Busy, Restate, RestateEngine
+from federation_core.engine.restate.options import token_of
+from federation_core.errors import LedgerUnavailable
+from federation_core.ledger import queries
 from federation_core.service import ChangeStatusRequest, FederationCore
 
 
@@ -136,3 +142,45 @@ async def test_a_run_that_cannot_be_driven_is_no_error_of_the_call(fc: Federatio
     """Restate would try again, at once and without end."""
     await engine_of(fc).take("nobody")
     assert engine_of(fc).driving == 0
+
+
+async def test_what_a_clock_that_was_set_back_hides_is_sent_although_the_first_look_failed(
+    tmp_path: Path, shared_restate: RestateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time of day says that the run has nothing to do for an hour, and the look that knows
+    better is made once: it is made until it succeeds. (The node whose address Restate has is dead,
+    so what is sent stays in the queue.)"""
+    with Node(tmp_path, shared_restate) as node:
+        node.until_engine("available")
+        node.kill()
+    clock = Clock()
+    clock.forward(3_600)
+    where = Restate(
+        ingress=shared_restate.ingress,
+        admin=shared_restate.admin,
+        endpoint=f"{node.url}/restate",
+        token=token_of(SECRET),
+        version=__version__,
+    )
+    [port] = free_ports(1)
+    away = f"http://127.0.0.1:{port}"
+    nowhere = Restate(ingress=away, admin=away, endpoint=away, token="t")
+    database = tmp_path / "fedcore.db"
+    async with core(tmp_path, restate=nowhere, clock=clock, database=database) as fc:
+        run_id = await begin(fc, py("a"))
+    clock.forward(-3_600)
+    looks, made = queries.runs_ahead, list[int]()
+
+    def look(connection: Any, now: int) -> list[str]:
+        made.append(now)
+        if len(made) == 1:
+            raise LedgerUnavailable("not now")
+        return looks(connection, now)
+
+    monkeypatch.setattr(queries, "runs_ahead", look)
+    async with core(tmp_path, restate=where, clock=clock, database=database) as fc:
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(shared_restate.invocations, run_id):
+                await asyncio.sleep(0.05)
+        assert fc.engine_available
+    assert len(made) == 2

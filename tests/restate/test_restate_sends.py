@@ -108,12 +108,12 @@ async def test_what_is_put_when_the_last_send_just_ended_is_sent() -> None:
         if len(failed) == 2:
             both.set()
         else:
-            loop.call_soon(sends.later, RUN, 2, 0.0)
+            loop.call_soon(made.later, RUN, 2, 0.0)
 
     [port] = free_ports(1)
     async with httpx.AsyncClient(trust_env=False) as http:
-        sends = Sends(http, f"http://127.0.0.1:{port}/Run", fail)
-        sends.later(RUN, 1, 0.0)
+        made = Sends(http, f"http://127.0.0.1:{port}/Run", fail)
+        made.later(RUN, 1, 0.0)
         async with asyncio.timeout(10):
             await both.wait()
     assert len(failed) == 2

@@ -43,7 +43,7 @@ _HOLD_S = 10.0
 _MAX_HELD = 512
 """Each held call keeps a connection; beyond this many, calls are answered as soon as they came."""
 
-_ABORT = timedelta(seconds=60)
+_ABORT = timedelta(seconds=2 * _HOLD_S)
 """A call that is not answered for so long will not be, for the node has vanished: Restate calls
 another one. (The inactivity timeout is for streams; Restate has none for requests that come
 whole.)"""

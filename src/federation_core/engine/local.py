@@ -38,6 +38,7 @@ class LocalEngine:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._sweep_now = asyncio.Event()
+        self._thorough = False
         self._closing = False
         self._in_place = 0
         self._sweeps = {("done",): 0, ("failed",): 0}
@@ -88,7 +89,7 @@ class LocalEngine:
                 finally:
                     self._in_place -= 1
         except NodeFenced:
-            pass  # others go on with it, as the sweep that follows lets this one do
+            self.sweep()  # others go on with it, or this node, should its lease hold after all
         except FederationError as e:
             self._stopped += 1
             # Nothing of this run executes any more; it stays as it is for an operator to see.
@@ -112,13 +113,14 @@ class LocalEngine:
 
     def sweep(self) -> None:
         """Look now for runs that nobody drives."""
+        self._thorough = True
         self._sweep_now.set()
 
     def abandon(self) -> None:
         """Cut off everything that is executed: it is not this node's any more."""
         for task in self._tasks:
             task.cancel()
-        self._sweep_now.set()
+        self.sweep()
 
     async def _look(self, *, thoroughly: bool) -> None:
         """Wake the runs that nobody has woken; thoroughly where a process may have died with what
@@ -143,10 +145,11 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._sweep_now.wait()
-            thoroughly = self._sweep_now.is_set()
             self._sweep_now.clear()
+            thoroughly, self._thorough = self._thorough, False
             try:
                 await self._look(thoroughly=thoroughly)
+                thoroughly = False
                 self._sweeps[("done",)] += 1
             except LedgerUnavailable as e:
                 self._sweeps[("failed",)] += 1
@@ -154,6 +157,7 @@ class LocalEngine:
             except Exception:  # whatever it was, the net is put out again
                 self._sweeps[("failed",)] += 1
                 structlog.get_logger().exception("sweep_failed")
+            self._thorough |= thoroughly  # until it was done once
 
     @property
     def is_available(self) -> bool:

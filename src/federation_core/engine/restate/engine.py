@@ -70,7 +70,7 @@ class RestateEngine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
-        self._thorough = False
+        self._thorough = True
         self._why: str | None = None
         self._closing = False
         self._stopped = 0
@@ -142,7 +142,7 @@ class RestateEngine:
             nudge.set()  # it was cut off from something
             raise
         except NodeFenced:
-            pass  # others go on with it, as the sweep that follows lets this one do
+            self.sweep()  # others go on with it, or this node, should its lease hold after all
         except FederationError as e:
             # Nothing of this run executes any more; it stays as it is for an operator to see.
             # Restate is not told: it would try again, at once and without end.
@@ -183,18 +183,18 @@ class RestateEngine:
         while it is there."""
         while True:
             self._look.clear()
-            thoroughly = self._thorough or not self.available
-            self._thorough = False
+            is_swept = False
             try:
                 await self._find()
-                await self._sweep(thoroughly=thoroughly)
+                await self._sweep()
+                is_swept = self.available
             except NotRegistered as e:
                 self._away(str(e))
             except LedgerUnavailable as e:
                 structlog.get_logger().warning("sweep_failed", why=e.detail)
             except Exception:  # whatever it was, the net is put out again
                 structlog.get_logger().exception("sweep_failed")
-            if self.available:
+            if is_swept:
                 await _until(self._look, _SWEEP_S)
             else:
                 await asyncio.sleep(_PROBE_S)
@@ -219,15 +219,26 @@ class RestateEngine:
     def _away(self, why: str) -> None:
         """Said once for each way in which it is away."""
         self.available = False
+        self._thorough = True
         self._sends.forget()
         self._look.set()
         if why != self._why:
             self._why = why
             structlog.get_logger().warning("engine_unavailable", why=why)
 
-    async def _sweep(self, *, thoroughly: bool) -> None:
+    async def _sweep(self) -> None:
+        """Thoroughly, until that was done once, where a node or Restate may have lost what it was
+        to do."""
+        thoroughly, self._thorough = self._thorough, False
+        try:
+            await self._send_missed(thoroughly=thoroughly)
+        except BaseException:
+            self._thorough |= thoroughly
+            raise
+
+    async def _send_missed(self, *, thoroughly: bool) -> None:
         """Send for runs that have been due for a while, or will be before the next time; thoroughly
-        for all that are due, where a node or Restate may have lost what it was to do."""
+        for all that are due."""
         now = self._clock()
         late = 0.0 if thoroughly else _LATE_S
         horizon = now + int(_SWEEP_S * 1_000_000)
