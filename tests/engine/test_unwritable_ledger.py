@@ -154,6 +154,23 @@ async def test_a_look_that_failed_is_made_again(
     assert stage.names == ["a"]
 
 
+async def test_what_is_abandoned_before_it_began_is_taken_up_again(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """A node may learn that it was fenced in the moment in which it is told of a run."""
+    async with core(tmp_path) as fc:
+        engine = fc._engine
+        assert isinstance(engine, LocalEngine)
+        run_id = await begin(fc, gate("ask"), py("a"))
+        [asked] = await open_gates(fc, run_id)
+        await idle(fc)
+        engine.wake(run_id)
+        engine.abandon()
+        await approve(fc, asked)
+        assert (await until(fc, run_id)).run.status == "completed"
+    assert stage.names == ["a"]
+
+
 async def test_a_driver_that_was_overtaken_reads_again(tmp_path: Path, stage: Stage) -> None:
     """Somebody else appends to the run, as another server would; what this one knew is stale."""
     async with core(tmp_path) as fc:

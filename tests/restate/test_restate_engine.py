@@ -97,6 +97,19 @@ async def test_what_is_abandoned_is_cut_off(fc: FederationCore, stage: Stage) ->
     assert states(await until(fc, run_id, "paused")) == {"a": "in_doubt"}
 
 
+async def test_what_is_abandoned_before_it_began_is_taken_up_again(fc: FederationCore) -> None:
+    """A node that wakes from standing still is called, and learns that it was fenced, at once."""
+    engine = engine_of(fc)
+    run_id = await begin(fc, py("a"))
+    driver = engine.take(run_id)
+    engine.abandon()
+    await asyncio.wait({driver})
+    assert driver.cancelled()
+    assert engine.driving == 0
+    await engine.take(run_id)
+    assert (await until(fc, run_id)).run.status == "completed"
+
+
 async def test_a_node_that_drives_enough_takes_no_more(fc: FederationCore, stage: Stage) -> None:
     engine = engine_of(fc)
     engine._limit = 1

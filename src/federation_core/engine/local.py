@@ -7,6 +7,7 @@ row, which was written together with the cause.
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -34,7 +35,7 @@ class LocalEngine:
         self._clock = clock
         self._slots = asyncio.Semaphore(limit)
         self._nudges: dict[str, asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[int | None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._sweep_now = asyncio.Event()
@@ -71,21 +72,29 @@ class LocalEngine:
         self._nudges[run_id] = asyncio.Event()
         task = asyncio.create_task(self._run(run_id), name=f"drive-{run_id}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._let_go, run_id))
+
+    def _let_go(self, run_id: str, task: "asyncio.Task[int | None]") -> None:
+        """Not the task itself does this: one that is cancelled before it began runs nothing."""
+        nudge = self._nudges.pop(run_id)
+        self._tasks.discard(task)
+        if task.cancelled() or nudge.is_set():
+            self.wake(run_id)
+        elif (come_back := task.result()) is not None:
+            self.wake(run_id, max(0.001, (come_back - self._clock()) / 1_000_000))
 
     @property
     def driving(self) -> int:
         """Runs that are being driven, or wait for a place."""
         return len(self._nudges)
 
-    async def _run(self, run_id: str) -> None:
-        nudge = self._nudges[run_id]
-        come_back: int | None = None
+    async def _run(self, run_id: str) -> int | None:
+        """When to come back (microseconds since the epoch), None for not at all."""
         try:
             async with self._slots:
                 self._in_place += 1
                 try:
-                    come_back = await self._driver.drive(run_id, nudge)
+                    return await self._driver.drive(run_id, self._nudges[run_id])
                 finally:
                     self._in_place -= 1
         except NodeFenced:
@@ -97,12 +106,7 @@ class LocalEngine:
         except Exception:
             self._stopped += 1
             structlog.get_logger().exception("run_stopped", run_id=run_id)
-        finally:
-            del self._nudges[run_id]
-        if nudge.is_set():
-            self.wake(run_id)
-        elif come_back is not None:
-            self.wake(run_id, max(0.001, (come_back - self._clock()) / 1_000_000))
+        return None
 
     def _appended_elsewhere(self, streams: list[str]) -> None:
         """What another node wrote, a cancellation say, concerns what is executed here."""

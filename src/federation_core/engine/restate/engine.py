@@ -6,6 +6,7 @@ already, the ledger alone says: a call that comes twice, too late or for nothing
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 
 import httpx
@@ -132,15 +133,19 @@ class RestateEngine:
             raise Busy(f"This node drives {self._limit} runs already.")
         self._nudges[run_id] = asyncio.Event()
         task = self._tasks[run_id] = asyncio.create_task(self._run(run_id), name=f"drive-{run_id}")
+        task.add_done_callback(partial(self._let_go, run_id))
         return task
 
+    def _let_go(self, run_id: str, task: "asyncio.Task[None]") -> None:
+        """Not the task itself does this: one that is cancelled before it began runs nothing."""
+        nudge = self._nudges.pop(run_id)
+        del self._tasks[run_id]
+        if self._closing or nudge.is_set() or task.cancelled():
+            self._send(run_id)  # whoever is left goes on where this node stopped
+
     async def _run(self, run_id: str) -> None:
-        nudge = self._nudges[run_id]
         try:
-            await self._drive(run_id, nudge)
-        except asyncio.CancelledError:
-            nudge.set()  # it was cut off from something
-            raise
+            await self._drive(run_id, self._nudges[run_id])
         except NodeFenced:
             self.sweep()  # others go on with it, or this node, should its lease hold after all
         except FederationError as e:
@@ -151,10 +156,6 @@ class RestateEngine:
         except Exception:
             self._stopped += 1
             structlog.get_logger().exception("run_stopped", run_id=run_id)
-        finally:
-            del self._nudges[run_id], self._tasks[run_id]
-            if self._closing or nudge.is_set():
-                self._send(run_id)  # whoever is left goes on where this node stopped
 
     async def _drive(self, run_id: str, nudge: asyncio.Event) -> None:
         while True:
