@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 from tests.connections import Connections
+from tests.ports import free_port
 
 from federation_core.ledger.database import open_database
 
@@ -53,9 +53,7 @@ class Postgres:
         self._bin = binaries()
         options = ["-U", "fedcore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", *initdb]
         self._call("initdb", "-D", str(self.data), *options, *([] if durable else ["--no-sync"]))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         unsafe = () if durable else ("fsync=off", "full_page_writes=off")
         self._settings = (*unsafe, "max_connections=200", "shared_buffers=32MB", *settings)
         self.process: subprocess.Popen[bytes] | None = None

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.ports import free_port
 
 Json = dict[str, Any]
 
@@ -49,12 +49,6 @@ def is_forbidden(row: dict[str, str]) -> bool:
         or row["account"] == "closed"
         or int(row["amount"]) > int(row["paid"])
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Server:

@@ -14,7 +14,6 @@ from tests.examples.test_refunds import (
     EXAMPLE,
     Server,
     ended,
-    free_port,
     is_forbidden,
     job,
     payment_service,
@@ -23,6 +22,7 @@ from tests.examples.test_refunds import (
     token,
     totals,
 )
+from tests.ports import free_port
 from tests.restate.balancer import Balancer
 from tests.restate.restate_helpers import RestateServer
 from tests.stores import postgres

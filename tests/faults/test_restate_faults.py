@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from tests.api_helpers import bearer
+from tests.ports import free_ports
 from tests.restate.outside import Outside
 from tests.restate.restate_helpers import (
     Node,
@@ -12,7 +13,6 @@ from tests.restate.restate_helpers import (
     approve,
     ask,
     eventually,
-    free_ports,
     gate_of,
     register,
     start,

@@ -23,9 +23,10 @@ from tests.faults.network import Network
 from tests.faults.outside import outside
 from tests.faults.servers import Clockwork, Server, Setup
 from tests.faults.workload import BUNDLE
+from tests.ports import free_ports
 from tests.postgres import Postgres
 from tests.restate.balancer import Balancer
-from tests.restate.restate_helpers import RestateServer, cluster, eventually, free_ports
+from tests.restate.restate_helpers import RestateServer, cluster, eventually
 
 from federation_core.evidence import verify
 from federation_core.evidence.audit import audit

@@ -2,7 +2,6 @@
 matter of the runs."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.core_helpers import (
 from tests.core_steps import Stage
 from tests.observability.collector import Collector, collecting
 from tests.observability.measured import measured
+from tests.ports import free_port
 
 from federation_core.service import CreateRunRequest, FederationCore
 from federation_core.telemetry import Telemetry, trace_id_of
@@ -258,12 +258,6 @@ def calling(
     return traced(folder, collector.url, http_allow=[f"127.0.0.1:{port}"])
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 def http_step(port: int, **headers: str) -> dict[str, Any]:
     request = {"method": "POST", "url": f"http://127.0.0.1:{port}/x?card=4111", "headers": headers}
     return {"id": "s", "type": "ACT", "run": "http", "request": request}
@@ -311,7 +305,7 @@ async def test_a_request_that_fails_is_told(
 ) -> None:
     async with serving(status or 200) as (_service, port):
         if status is None:
-            port = unused_port()  # noqa: PLW2901
+            port = free_port()  # noqa: PLW2901
         async with calling(tmp_path, collector, port) as fc:
             await until(fc, await begin(fc, http_step(port)))
     span = collector.one("POST")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from tests.api_helpers import SECRET, Http, Server
+from tests.ports import free_ports
 from tests.restate.outside import Outside
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "binary",
     "cluster",
     "eventually",
-    "free_ports",
     "gate_of",
     "register",
     "start",
@@ -45,15 +44,6 @@ def binary() -> Path:
     assert found, "There is no Restate server: `make services`, or set FEDCORE_RESTATE_SERVER."
     assert found[0].is_file(), f"{found[0]} is no file; FEDCORE_RESTATE_SERVER names it."
     return found[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class RestateServer:

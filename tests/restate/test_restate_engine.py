@@ -9,7 +9,8 @@ import pytest
 from tests.api_helpers import SECRET
 from tests.core_helpers import Clock, begin, core, py, states, until
 from tests.core_steps import Stage, new_stage
-from tests.restate.restate_helpers import Node, RestateServer, free_ports
+from tests.ports import free_ports
+from tests.restate.restate_helpers import Node, RestateServer
 
 from federation_core import __version__
 from federation_core.engine.restate import Busy, Restate, RestateEngine

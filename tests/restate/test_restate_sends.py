@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.core_helpers import core
-from tests.restate.restate_helpers import Node, RestateServer, free_ports
+from tests.ports import free_ports
+from tests.restate.restate_helpers import Node, RestateServer
 
 from federation_core.engine.restate import Restate
 from federation_core.engine.restate.sends import Sends
