@@ -53,6 +53,12 @@ class Network:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        try:
+            await self._forward(reader, writer)
+        except asyncio.CancelledError:
+            writer.close()  # the network is gone; its server would be told of an error else
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._whole.wait()
         try:
             there, away = await asyncio.open_connection("127.0.0.1", self._target)
