@@ -68,7 +68,7 @@ bench-ledger: $(READY) ## a ledger of a million events: appends, proofs, start, 
 	$(BIN)/python -m bench.large_ledger
 
 faults: $(READY) $(SERVICES) ## processes killed, frozen, cut off, at every write and under load; FORM=short, SEED=n
-	$(BIN)/python -m pytest -n $(WORKERS) tests/faults
+	$(if $(FORM)$(SEED),,REFUNDS_LIMIT=1000 REFUNDS_KILL_EVERY=60) $(BIN)/python -m pytest -n $(WORKERS) tests/faults
 	$(BIN)/python -m tests.faults
 
 $(MUTATION_READY): $(READY)
