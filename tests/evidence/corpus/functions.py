@@ -26,6 +26,7 @@ from federation_core.evidence import verify
 mutation: Any = importlib.import_module("mutmut.mutation.file_mutation")
 
 _LIMIT_S = 30
+"""Of processor time."""
 _NAME = re.compile(r"x(?:ǁ(?P<owner>\w+)ǁ|_)(?P<name>\w+?)__mutmut_(?P<number>\d+)")
 
 
@@ -63,7 +64,7 @@ def _fate(function: FunctionType, made: FunctionType) -> str:
     """What became of it: `found`, `lives`, or `does not end`."""
     child = os.fork()
     if child == 0:
-        signal.alarm(_LIMIT_S)
+        signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
         function.__code__ = made.__code__
         function.__defaults__ = made.__defaults__
         function.__kwdefaults__ = made.__kwdefaults__
@@ -74,7 +75,7 @@ def _fate(function: FunctionType, made: FunctionType) -> str:
         os._exit(1 if found else 0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return "does not end" if os.WTERMSIG(status) == signal.SIGALRM else "found"
+        return "does not end" if os.WTERMSIG(status) == signal.SIGVTALRM else "found"
     return "found" if os.WEXITSTATUS(status) else "lives"
 
 

@@ -34,6 +34,7 @@ mutators: Any = importlib.import_module("mutmut.mutation.mutators")
 _SOURCE = Path(str(verify.__file__))
 _FOLDER = tempfile.TemporaryDirectory(prefix="packs-")
 _LIMIT_S = 30
+"""Of processor time."""
 
 
 class _Outside(cst.CSTVisitor):  # type: ignore[misc]
@@ -117,7 +118,7 @@ def main() -> None:
         count += 1
         pid = os.fork()
         if not pid:
-            signal.alarm(_LIMIT_S)
+            signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
             os._exit(_lives(source))
         running[pid] = what
         while len(running) >= workers:
