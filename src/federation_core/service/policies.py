@@ -1,9 +1,9 @@
 """Which policy bundle decides, now and before."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -14,6 +14,7 @@ from ..errors import (
     InvalidInput,
     LedgerUnavailable,
     SettingsError,
+    StaleAppend,
 )
 from ..ledger import Append, queries
 from ..policy import Bundle, load_bundle, read_bundle_folder, shipped_bundle
@@ -27,6 +28,7 @@ from .records import Record, allowed, append_record, policy_record
 
 __all__ = ["Activation", "Policies"]
 
+T = TypeVar("T")
 
 _PAUSE_S = 0.5
 
@@ -51,7 +53,8 @@ class Policies:
         self._parts = parts
         self._turn = asyncio.Lock()
         self._heads: dict[str, Head] = {}
-        self._refreshing: set[asyncio.Task[None]] = set()
+        self._moved: set[str] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         if parts.ledger.is_shared:
             parts.ledger.guard = self._guard
             parts.ledger.listen_elsewhere(self._appended_elsewhere)
@@ -65,10 +68,15 @@ class Policies:
 
     def _appended_elsewhere(self, streams: list[str]) -> None:
         for stream in streams:
-            if stream.startswith("policy:"):
-                task = asyncio.create_task(self._refresh(stream))
-                self._refreshing.add(task)
-                task.add_done_callback(self._refreshing.discard)
+            if stream.startswith("policy:") and stream not in self._moved:
+                self._moved.add(stream)
+                self._begin(self._refresh(stream))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _refresh(self, stream: str) -> None:
         """Take over what another node activated. Until then nothing that was decided under the
@@ -76,6 +84,7 @@ class Policies:
         database was away for a moment."""
         async with self._turn:
             while True:
+                self._moved.discard(stream)  # what comes after this look is another one's
                 try:
                     await self._take(stream)
                 except LedgerUnavailable:
@@ -89,7 +98,8 @@ class Policies:
         parts = self._parts
         head = await parts.ledger.read(queries.head, stream)
         history = await self._history(stream)
-        if not history:
+        if not history:  # only refusals: the tenant lives by the default one's bundle
+            self._heads[stream.removeprefix("policy:")] = head
             return
         tenant = history[-1]["tenant"]  # as the event says, which is hashed; the row is not
         try:
@@ -112,9 +122,16 @@ class Policies:
         tenant = parts.default_tenant
         files = shipped_bundle(shipped) if configured is None else read_bundle_folder(configured)
         bundle = load_bundle(files)
-        told = [a for a in await self._history(f"policy:{tenant}") if a["source"] == "settings"]
-        if not told or told[-1]["bundle_hash"] != bundle.bundle_hash:
-            await self._activate(tenant, SYSTEM, bundle, "settings")
+        while True:
+            told = [a for a in await self._history(f"policy:{tenant}") if a["source"] == "settings"]
+            if told and told[-1]["bundle_hash"] == bundle.bundle_hash:
+                return
+            try:
+                await self._activate(tenant, SYSTEM, bundle, "settings")
+            except StaleAppend as e:
+                await self._take(str(e.facts["stream"]))
+            else:
+                return
 
     async def _keep_strict(self) -> None:
         """What tightens decisions belongs into their evidence, though nobody activated it."""
@@ -130,8 +147,16 @@ class Policies:
             bundle = load_bundle({name: text.encode() for name, text in files.items()})
         except SettingsError as e:
             raise InvalidInput(e.detail, code="bundle_invalid", errors=e.errors) from e
+        # To its end, also where who waits is cut off: what is stored must be what decides.
+        return await asyncio.shield(self._begin(self._surely_activate(call, bundle)))
+
+    async def _surely_activate(self, call: Call, bundle: Bundle) -> Activation:
         async with self._turn:  # of two activations, the second is decided by the first's bundle
-            return await self._decide_and_activate(call, bundle)
+            while True:
+                try:
+                    return await self._decide_and_activate(call, bundle)
+                except StaleAppend as e:  # the first was another node's
+                    await self._take(str(e.facts["stream"]))
 
     async def _decide_and_activate(self, call: Call, bundle: Bundle) -> Activation:
         governor = self._parts.governor

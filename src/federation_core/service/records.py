@@ -72,7 +72,8 @@ async def append_record(
     build: Callable[[list[Event]], Append],
 ) -> list[Event]:
     """Append `records` to `stream`, wherever it ends now. `build` makes the append of the events;
-    its stream, base and events are filled in here."""
+    its stream, base and events are filled in here. Raises `StaleAppend` where something else moved
+    that they rest on: what was decided has to be decided again."""
     while True:
         head: Head = await parts.ledger.read(queries.head, stream)
         at = max(parts.clock(), await parts.ledger.read(queries.last_at, stream))
@@ -81,6 +82,8 @@ async def append_record(
         append.stream, append.tenant, append.base, append.events = stream, tenant, head, events
         try:
             await parts.ledger.append(append)
-        except StaleAppend:
+        except StaleAppend as e:
+            if e.facts.get("stream") in append.expects:
+                raise
             continue
         return events

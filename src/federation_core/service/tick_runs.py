@@ -27,6 +27,7 @@ VIA = "schedule"
 
 _MAX_REASON = 500
 _PAUSE_S = 0.01
+_TRIES = 20
 
 
 def tick_request(
@@ -82,13 +83,16 @@ class TickRuns:
         return told
 
     async def _surely_create(self, planned: Planned, run_id: str) -> None:
-        while True:
+        for _ in range(_TRIES):
             try:
                 return await self._create(planned, run_id)
             except StaleAppend:
                 if await self._found(planned, run_id) is not None:
                     return None
                 await asyncio.sleep(_PAUSE_S)  # another node activated a policy, say
+        return await self._create(
+            planned, run_id
+        )  # or this tick is done later, those of others now
 
     async def _create(self, planned: Planned, run_id: str) -> None:
         schedule = self._schedule
