@@ -158,7 +158,7 @@ def _of_postgresql(error: DBAPIError) -> Exception:
     first = (str(origin).strip() or type(origin).__name__).splitlines()[0].rstrip(".")
     if state[:2] in ("22", "23"):
         return LedgerUnavailable(f"The database refuses these data: {first}.", code=ROW_REFUSED)
-    if state[:2] == "XX":
+    if state in ("XX001", "XX002"):
         return IntegrityError(f"The database is damaged: {first}.")
     advice = next((told for sign, told in _STATE_ADVICE if state.startswith(sign)), "")
     again = state[:2] in ("08", "40") or state in ("57P01", "57P02", "57P03", "25P03")

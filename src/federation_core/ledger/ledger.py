@@ -20,7 +20,7 @@ from .node import LEASE_S, Node, NodeFenced
 from .schema import meta
 from .tail import Tail
 from .tree import LogTree, load_tree
-from .writer import Writer
+from .writer import OUTCOME_UNKNOWN, Writer
 
 __all__ = ["Ledger", "Watch"]
 
@@ -122,7 +122,7 @@ class Ledger:
                 await self._beat()
             except NodeFenced as e:
                 self._was_fenced(e)
-            except LedgerUnavailable as e:
+            except FederationError as e:  # of a damaged database too: it goes on, or is fenced
                 structlog.get_logger().warning("lease_not_renewed", why=e.detail)
 
     @property
@@ -153,6 +153,10 @@ class Ledger:
             await self._writer.submit(append)
         except NodeFenced as e:
             self._was_fenced(e)
+            raise
+        except LedgerUnavailable as e:
+            if e.error_code == OUTCOME_UNKNOWN:
+                self._appended_elsewhere([append.stream])  # whoever rests on it looks
             raise
         except StaleAppend as e:
             moved = e.facts.get("stream")

@@ -52,12 +52,16 @@ class Node:
         their ids. Call it in a transaction that holds the append lock. Raises `NodeFenced`."""
         begun = _now()
         if not self._joined:
-            execute(
+            # It may have joined in a transaction of which it never heard how it ended.
+            joined = execute(
                 connection,
                 f"INSERT INTO nodes (node, joined_at, lease_until, fenced) "  # noqa: S608
-                f"VALUES (?, {NOW}, {self._until}, 0)",
+                f"VALUES (?, {NOW}, {self._until}, 0) ON CONFLICT (node) "
+                "DO UPDATE SET lease_until = excluded.lease_until WHERE nodes.fenced = 0 "
+                "RETURNING 1",
                 self.id,
             )
+            self._must_live(joined)
             execute(
                 connection,
                 f"DELETE FROM nodes WHERE fenced = 1 AND lease_until < {NOW} - {_DAY}",  # noqa: S608

@@ -65,8 +65,9 @@ class Tail:
             try:
                 with self._database.listen() as connection:
                     self._follow(connection)
-            except (Error, FederationError):
-                # Whoever writes will say that the database is away; here it is only waited for.
+            except (Error, FederationError, ValueError):
+                # Whoever writes will say that the database is away; here it is only waited for. A
+                # `ValueError` is an announcement that no node has made.
                 self._closed.wait(_PAUSE_S)
 
     def _follow(self, connection: Any) -> None:

@@ -31,10 +31,13 @@ from .node import Node
 from .stats import WriterStats
 from .tree import LogTree, load_tree
 
-__all__ = ["Writer"]
+__all__ = ["OUTCOME_UNKNOWN", "Writer"]
 
 MAX_BATCH = 512
 """Appends in one transaction: more would make the first of them wait for the last."""
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""The code of the `LedgerUnavailable` after which an append may be stored."""
 
 _TRIES = 3
 """How often a transaction is begun that was cut off, or gave way to another."""
@@ -74,6 +77,7 @@ class Writer:
         self.stats = WriterStats()
         self.node = Node(lease_s) if database.is_shared else None
         """Under which name this process writes; None where it is alone."""
+        self._checked_in: tuple[Node | None, list[str]] = (None, [])
         self.tree: LogTree | None = None
         """The tree over all that is durable, and never changed: a commit puts another there. None
         until the first commit, and where it is not known how one ended."""
@@ -143,7 +147,7 @@ class Writer:
                 self._store(jobs)
             except LedgerUnavailable as e:
                 if self._was_stored(jobs, e):
-                    self.commits += 1
+                    self._settle()
                     return
                 if not e.facts.get("again") or tried == _TRIES:
                     raise
@@ -164,18 +168,18 @@ class Writer:
             raise LedgerUnavailable(
                 "The database went away while something was written, and whether it was is not "
                 "known yet; look again, or repeat the request with its idempotency key.",
-                code="outcome_unknown",
+                code=OUTCOME_UNKNOWN,
             ) from e
 
     def _store(self, jobs: list[_Job]) -> None:
         known, self.tree = self.tree, None
         for job in jobs:
             job.error = None
-        node, fenced = self.node, list[str]()
+        node, fenced = self._checked_in = self.node, list[str]()
         with translated(), self._database.writer.begin() as connection:
             self._database.lock(connection)
             if node is not None:
-                fenced = node.check_in(connection)
+                fenced += node.check_in(connection)
             tree = _grown(connection, known)
             first = tree.size
             _refuse_stale(connection, jobs)
@@ -184,13 +188,18 @@ class Writer:
             if node is not None and tree.size > first:
                 announce(connection, f"{node.id} {first} {tree.size}")
         self.tree = tree
+        self._settle()
+        if any(a.erasures for a in appends):
+            self._database.forget()
+
+    def _settle(self) -> None:
+        """The last transaction is durable."""
+        node, fenced = self._checked_in
         self.commits += 1
         if node is not None:
             node.committed()
         if fenced:
             self._loop.call_soon_threadsafe(self._on_fenced, fenced)
-        if any(a.erasures for a in appends):
-            self._database.forget()
 
     def leave(self) -> None:
         """Before `close`: tell the other nodes that this one goes."""

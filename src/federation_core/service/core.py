@@ -212,7 +212,7 @@ class FederationCore:
 
     async def check(self) -> None:
         """Raises `LedgerUnavailable` where the ledger cannot be written now."""
-        nothing = Append("", self.default_tenant, Head(), [])
+        nothing = Append("", "", Head(), [])
         await self._parts.ledger.append(nothing)
 
     @property
