@@ -14,6 +14,7 @@ from federation_core.evidence import log_queries
 from federation_core.evidence.keyring import Keyring
 from federation_core.evidence.signer import Signer
 from federation_core.ledger import Append, Ledger
+from federation_core.ledger.tree import LogTree
 from federation_core.spine.actor import SYSTEM
 from federation_core.spine.envelope import Head
 from federation_core.transparency import open_checkpoint, verify_consistency, verify_inclusion
@@ -135,6 +136,32 @@ async def test_a_checkpoint_that_another_process_stored_is_gone_on_from(tmp_path
         newest = await signer.sign()
         assert newest is not None
         assert newest.size == 4
+
+
+async def test_a_checkpoint_covers_what_was_asked_for_although_another_was_stored_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with signing(tmp_path) as (ledger, signer):
+        await fill(ledger, 3)
+        keys = await Keyring.open(
+            ledger, tenant="default", clock=CLOCK, file=tmp_path / "signing.key"
+        )
+        other = Signer(ledger, keys, CLOCK)
+        tree, looked = Ledger.tree, list[int]()
+
+        async def other_first(self: Ledger) -> LogTree:
+            found = await tree(self)
+            if not looked:
+                looked.append(found.size)
+                await other.sign()
+                await fill(ledger, 1)
+                return await tree(self)
+            return found
+
+        monkeypatch.setattr(Ledger, "tree", other_first)
+        await signer.covering(4)
+        assert signer.newest is not None
+        assert signer.newest.size == 4
 
 
 async def test_events_after_the_last_checkpoint_are_gone_on_with(tmp_path: Path) -> None:

@@ -159,9 +159,9 @@ class Keyring:
             except StaleAppend:
                 continue
             break
-        self.key = new
-        self.head = event.next_head
+        self.key = new  # the head last: until it is known, `refresh` reads the epochs again
         self.epochs = epochs_of(self.epochs[0].key.text, await self._ledger.read(rotations))
+        self.head = event.next_head
 
 
 def _next(file: Path) -> Path:

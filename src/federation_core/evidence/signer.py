@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ..errors import FederationError, IntegrityError, LedgerUnavailable, StaleAppend
+from ..errors import (
+    FederationError,
+    IntegrityError,
+    LedgerUnavailable,
+    SettingsError,
+    StaleAppend,
+)
 from ..ledger import Append, Ledger
 from ..ledger.tree import root_at, tree_size
 from ..spine.actor import Actor
@@ -122,31 +128,52 @@ class Signer:
         async with self._turn:
             if self._ledger.is_shared:
                 await self._catch_up()
-            tree = await self._ledger.tree()
-            last = self._newest
-            if tree.size <= (last.size if last else 0):
-                return last
-            root = tree.root()
-            note = sign_checkpoint(
-                Checkpoint(self._ledger.log, tree.size, root), self._keys.key.signing
-            )
-            row = (tree.size, root.hex(), note.encode().decode(), "", 0, self._clock())
-            append = Append("", "", Head(), [], rows={"checkpoints": [row]})
-            append.after_checkpoint = last.size if last else -1
-            append.expects = {"log": self._keys.head}  # nobody has rotated the key meanwhile
-            try:
-                await self._ledger.append(append)
-                self._newest = SignedCheckpoint(*row)
-            except StaleAppend:
-                await self._catch_up()
-        async with self._stored:
+            while not await self._is_signed():
+                pass
+        async with self._stored:  # another node may have stored what is the newest now
             self._stored.notify_all()
+        return self._newest
+
+    async def _is_signed(self) -> bool:
+        """Sign and store, unless the newest checkpoint is over all that is durable. False where
+        another node was faster."""
+        tree = await self._ledger.tree()
+        last = self._newest
+        if tree.size <= (last.size if last else 0):
+            return True
+        root = tree.root()
+        note = sign_checkpoint(
+            Checkpoint(self._ledger.log, tree.size, root), self._keys.key.signing
+        )
+        row = (tree.size, root.hex(), note.encode().decode(), "", 0, self._clock())
+        append = Append("", "", Head(), [], rows={"checkpoints": [row]})
+        append.after_checkpoint = last.size if last else -1
+        append.expects = {"log": self._keys.head}  # nobody has rotated the key meanwhile
+        try:
+            await self._ledger.append(append)
+        except StaleAppend:
+            await self._catch_up()
+            return False
+        self._newest = SignedCheckpoint(*row)
+        return True
+
+    async def refreshed(self) -> SignedCheckpoint | None:
+        """The newest checkpoint, with what other nodes have stored of it."""
+        if self._ledger.is_shared:
+            async with self._turn:
+                with suppress(LedgerUnavailable):  # then what it was is shown
+                    with suppress(SettingsError):  # to show it, this node need not have the key
+                        await self._keys.refresh()
+                    await self._look()
         return self._newest
 
     async def _catch_up(self) -> None:
         """Another node may have signed meanwhile, or rotated the key. Raises `IntegrityError` where
         that is over another log than this one, `SettingsError` where this node's key is old."""
         await self._keys.refresh()
+        await self._look()
+
+    async def _look(self) -> None:
         found = await self._ledger.read(newest_checkpoint)
         if found is not None and (self._newest is None or found.size != self._newest.size):
             await self._check(found)

@@ -44,7 +44,7 @@ class Log:
         """The newest checkpoint, with the cosignatures that there are. Raises `NotFound` before
         there is any."""
         call.caller.require(Scope.WORKFLOW_READ)
-        newest = self._signer.newest or await self._signer.sign()
+        newest = await self._signer.refreshed() or await self._signer.sign()
         if newest is None:
             raise NotFound("Nothing has happened that could be signed.", code="no_checkpoint")
         return newest.text
