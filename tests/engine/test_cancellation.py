@@ -11,6 +11,10 @@ from tests.core_helpers import begin, core, idle, py, states, until
 from tests.core_steps import Stage
 from tests.kin_helpers import cancel, child_of, kid, register_kid
 
+from federation_core.errors import LedgerUnavailable
+from federation_core.ledger import Append
+from federation_core.ledger.writer import OUTCOME_UNKNOWN, Writer
+
 
 class Endless:
     """An HTTP server that takes a request, never answers it, and sees its client go."""
@@ -101,3 +105,57 @@ async def test_a_function_that_ends_by_itself_was_not_told(tmp_path: Path, stage
     async with core(tmp_path) as fc:
         run_id = await begin(fc, py("work", "look"), output="${steps.work.output}")
         assert (await until(fc, run_id)).run.output_payload is False
+
+
+async def test_a_cancellation_whose_caller_was_cut_off_reaches_the_step(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is durable, so it holds, whether or not anybody waits for the answer."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("a", "hold"))
+        await stage.seen("a began")
+        submit, caller = Writer.submit, list[asyncio.Task[None]]()
+
+        def cut_off(self: Writer, append: Append) -> "asyncio.Future[None]":
+            stored = submit(self, append)
+            if caller:
+                asyncio.get_running_loop().call_soon(caller.pop().cancel)
+            return stored
+
+        monkeypatch.setattr(Writer, "submit", cut_off)
+        caller.append(asyncio.create_task(cancel(fc, run_id)))
+        [cancelling] = caller
+        with pytest.raises(asyncio.CancelledError):
+            await cancelling
+        await stage.seen("a cut off")
+        assert (await until(fc, run_id)).run.status == "cancelled"
+
+
+async def test_a_cancellation_of_which_nobody_knows_whether_it_is_stored_reaches_the_step(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke between the commit and its answer, and was not back in time."""
+    async with core(tmp_path) as fc:
+        run_id = await begin(fc, py("a", "hold"))
+        await stage.seen("a began")
+        writer = fc._parts.ledger._writer
+        submit, on_commit = Writer.submit, writer._on_commit
+
+        def unknown(self: Writer, append: Append) -> "asyncio.Future[None]":
+            if append.stream != f"run:{run_id}" or append.run_status != "cancelled":
+                return submit(self, append)
+            monkeypatch.setattr(writer, "_on_commit", lambda _: None)  # this process hears nothing
+            told = asyncio.get_running_loop().create_future()
+
+            def fail(_: object) -> None:
+                monkeypatch.setattr(writer, "_on_commit", on_commit)
+                told.set_exception(LedgerUnavailable("Who knows?", code=OUTCOME_UNKNOWN))
+
+            submit(self, append).add_done_callback(fail)
+            return told
+
+        monkeypatch.setattr(Writer, "submit", unknown)
+        with pytest.raises(LedgerUnavailable, match="Who knows"):
+            await cancel(fc, run_id)
+        await stage.seen("a cut off")
+        assert (await until(fc, run_id)).run.status == "cancelled"

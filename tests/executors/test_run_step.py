@@ -121,6 +121,16 @@ async def test_step_that_fails_while_it_is_timed_out_has_timed_out(ctx: StepCont
     assert (await failure_of(clumsy, ctx, timeout_ms=10)).type == "Timeout"
 
 
+async def test_step_error_that_says_nothing_is_recorded_as_what_it_is(ctx: StepContext) -> None:
+    class Mine(StepError):
+        def __init__(self) -> None:
+            Exception.__init__(self, "something of mine")
+
+    failure = await failure_of(raising(Mine()), ctx)
+    assert (failure.type, failure.message) == ("Mine", "something of mine")
+    assert not failure.retriable
+
+
 async def test_timeout_error_of_the_step_itself_keeps_its_own_name(ctx: StepContext) -> None:
     assert (await failure_of(raising(TimeoutError("socket")), ctx)).type == "TimeoutError"
 

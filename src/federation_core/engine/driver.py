@@ -222,7 +222,7 @@ class _Work:
     def _done(self, task: "asyncio.Task[Outcome]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            self._ended.append(task.result())
+            self._ended.append(task.result())  # `execute` raises nothing
             self._nudge.set()
 
     def take(self, outcomes: list[Outcome]) -> None:

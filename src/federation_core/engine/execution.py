@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from ..errors import FederationError
 from ..executors import StepContext, StepError, run_step
@@ -88,6 +89,9 @@ async def execute(executors: Executors, job: Job) -> Outcome:
         fault, retriable = Fault(e.type, e.message), e.retriable
     except FederationError as e:
         fault, retriable = Fault(type(e).__name__, e.detail), False
+    except Exception as e:  # a bug must not leave the step without an end
+        structlog.get_logger().exception("step_not_executed", step_id=permit.step_id)
+        fault, retriable = Fault(type(e).__name__, str(e)), False
     else:
         return Outcome(permit.step_id, permit.attempt, output)
     return Outcome(permit.step_id, permit.attempt, error=fault, retriable=retriable)

@@ -52,14 +52,22 @@ class LiveRun:
         return self._durable == self.run.head
 
     async def commit(
-        self, turn: Turn, payloads: Iterable[Payload] = (), answer: Answer | None = None
+        self,
+        turn: Turn,
+        payloads: Iterable[Payload] = (),
+        answer: Answer | None = None,
+        *,
+        wakes: tuple[str, ...] = (),
     ) -> list[Permit]:
-        """Append the turn. The permits it returns are durable: only these may be executed.
+        """Append the turn; once it is durable the runs `wakes` are woken, whatever became of the
+        caller. The permits it returns are durable: only these may be executed.
 
         Raises `StaleAppend`, `Conflict` or `LedgerUnavailable`; then nothing was stored.
         """
         if turn.events:
-            await self._ledger.append(append_of(turn, list(payloads), answer))
+            append = append_of(turn, list(payloads), answer)
+            append.wakes += wakes
+            await self._ledger.append(append)
             self._durable = self.run.head
             self.values.take(turn.values)
             for digest, items in self._new_lists.items():

@@ -92,6 +92,12 @@ class StepError(FederationError):
         self.retriable = retriable
         super().__init__(self.message)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it says what a step error says; one of a class whose `__init__` does not call
+        this one's may not."""
+        return {"type", "message", "retriable"} <= vars(self).keys()
+
 
 class Executor(Protocol[W_contra]):
     """One way to do work. What it returns is the step's output; every failure is raised."""
@@ -132,7 +138,7 @@ async def run_step(
             raise
         if limit.expired():
             raise _timeout(spec) from e
-        if isinstance(e, StepError):
+        if isinstance(e, StepError) and e.is_whole:
             raise
         raise as_step_error(e) from e
     finally:

@@ -50,8 +50,8 @@ class Append(msgspec.Struct):
     `answer_at` makes the body of the `answer` from the leaf index of the first event, where it
     tells of that, which nobody knows before.
 
-    `expects` are other streams that it rests on, and where they must still end. `wakes` are other
-    runs that have something to do once it is stored.
+    `expects` are other streams that it rests on, and where they must still end. `wakes` are runs
+    that have something to do once it is stored.
 
     With `after_checkpoint` it is stored only where the newest checkpoint has that size, -1 where
     there is none: compare-and-swap.

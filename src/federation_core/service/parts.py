@@ -128,9 +128,9 @@ class Visit:
         """Make the turn durable, with the answer `view` where the call has an idempotency key,
         and wake the engine."""
         answer = self.call.answer(status, view, self.turn.now) if status else None
-        await self.live.commit(self.turn, self.payloads, answer)
-        if self.run.is_managed or self.run.open_gates:
-            self.parts.engine.wake(self.run.run_id)
+        goes_on = self.run.is_managed or self.run.open_gates
+        wakes = (self.run.run_id,) if goes_on else ()
+        await self.live.commit(self.turn, self.payloads, answer, wakes=wakes)
 
     async def load(self, hashes: Iterable[str | None]) -> None:
         await self.live.load(hashes)
