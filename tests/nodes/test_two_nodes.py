@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.core_helpers import (
     Clock,
@@ -22,10 +23,21 @@ from tests.core_helpers import (
     workflow,
 )
 from tests.core_steps import Stage
+from tests.log_helpers import Warnings
 from tests.nodes.nodes_helpers import KEY, node, pair
+from tests.stores import postgres
 
-from federation_core.errors import Conflict, FederationError, SettingsError
-from federation_core.ledger import queries
+from federation_core.errors import (
+    Conflict,
+    FederationError,
+    Forbidden,
+    IntegrityError,
+    LedgerUnavailable,
+    SettingsError,
+)
+from federation_core.ledger import Ledger, queries
+from federation_core.ledger.node import Node
+from federation_core.ledger.writer import Writer
 from federation_core.service import ChangeStatusRequest, FederationCore
 
 
@@ -128,12 +140,147 @@ async def test_a_node_that_was_not_told_of_a_bundle_finds_out_when_it_decides(
 ) -> None:
     async with pair(tmp_path, url) as (a, b):
         await register(a, workflow(py("one")))
-        tail = b._parts.ledger._tail
-        assert tail is not None
-        tail.join()  # what is announced is not heard any more
+        _deafen(b)
         await a.policies.activate(a.call("owner"), bundle(forbid("no"), version="2.0.0"))
         answer = await until(b, await start(b))
         assert states(answer)["one"] == "denied"
+
+
+def _deafen(fc: FederationCore) -> None:
+    """What other nodes announce is not heard any more."""
+    tail = fc._parts.ledger._tail
+    assert tail is not None
+    tail.join()
+
+
+async def test_of_two_bundles_activated_on_two_nodes_the_first_decides_about_the_second(
+    tmp_path: Path, url: str, stage: Stage
+) -> None:
+    """Also where the second node was not told of the first."""
+    async with pair(tmp_path, url) as (a, b):
+        await register(a, workflow(py("one")))
+        _deafen(b)
+        lax, strict = bundle(version="2.0.0"), bundle(version="3.0.0")
+        async with asyncio.timeout(10):
+            await a.policies.activate(a.call("owner"), lax)
+            await b.policies.activate(b.call("owner"), strict)
+        known = await b.policies.history(b.call("owner"))
+        assert [activation.version for activation in known][-2:] == ["2.0.0", "3.0.0"]
+        assert (await until(b, await start(b))).run.status == "completed"
+        shut = bundle(forbid("shut", action="policy.activate"), version="4.0.0")
+        async with asyncio.timeout(10):
+            await a.policies.activate(a.call("owner"), shut)
+            with pytest.raises(Forbidden):
+                await b.policies.activate(b.call("owner"), lax)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["on the other node", "after a restart"])
+async def test_a_refused_activation_in_a_tenant_without_a_bundle_leaves_it_usable(
+    tmp_path: Path, url: str, stage: Stage, again: bool
+) -> None:
+    """Its stream has events, and no activation."""
+    policy = forbid("shut", action="policy.activate")
+    async with pair(tmp_path, url, policy) as (a, b):
+        with pytest.raises(Forbidden):
+            await a.policies.activate(a.call("dev", tenant="t2"), bundle(version="2.0.0"))
+        if not again:
+            async with asyncio.timeout(10):
+                await register(b, workflow(py("one")), tenant="t2")
+    if again:
+        async with pair(tmp_path, url, policy) as (a, b), asyncio.timeout(10):
+            await register(b, workflow(py("one")), tenant="t2")
+
+
+async def test_a_registration_is_decided_by_the_bundle_that_another_node_activated(
+    tmp_path: Path, url: str, stage: Stage
+) -> None:
+    """And not stored under the one by which this node had allowed it."""
+    async with pair(tmp_path, url) as (a, b):
+        _deafen(b)
+        shut = bundle(forbid("shut", action="workflow.register"), version="2.0.0")
+        await a.policies.activate(a.call("owner"), shut)
+        with pytest.raises(Forbidden):
+            await register(b, workflow(py("one")))
+
+
+async def test_a_checkpoint_that_another_node_signed_is_news(tmp_path: Path, url: str) -> None:
+    """To whoever waits for one; and its cosignatures are shown by both."""
+    async with pair(tmp_path, url) as (a, b):
+        signers = [fc.log._signer for fc in (a, b)]
+        before = await signers[0].sign()
+        assert before is not None
+        waiting = asyncio.create_task(signers[0].wait_newer(before.size))
+        await register(b, workflow(py("one")))
+        newest = await signers[1].sign()
+        assert newest is not None
+        await signers[0].sign()
+        async with asyncio.timeout(10):
+            await waiting
+        cosigned = msgspec.structs.replace(newest, cosignatures="more\n")
+        await signers[1].cosigned(cosigned)
+        texts = {await fc.log.checkpoint(fc.call("auditor")) for fc in (a, b)}
+        assert texts == {cosigned.text}
+        await signers[1].cosigned(newest)
+
+
+async def test_a_node_that_never_heard_how_its_joining_ended_joins_all_the_same(
+    tmp_path: Path, url: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks between the commit and its answer."""
+    async with node(tmp_path / "a", url) as fc:
+        await register(fc, workflow(py("one")))
+        ledger = fc._parts.ledger
+        settle, lost = Writer._settle, list[str]()
+
+        def lose(self: Writer) -> None:
+            if not lost:
+                lost.append("the answer")
+                raise LedgerUnavailable("The connection broke.", again=True)
+            settle(self)
+
+        ledger._writer.node = Node()
+        monkeypatch.setattr(Writer, "_settle", lose)
+        await ledger._beat()
+        assert lost
+        await ledger._beat()
+        assert (await until(fc, await start(fc))).run.status == "completed"
+
+
+async def test_a_heart_goes_on_whatever_a_beat_meets(
+    tmp_path: Path, url: str, warnings: Warnings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node(tmp_path / "a", url, lease_s=0.2) as fc:
+        ledger = fc._parts.ledger
+        beat, met = Ledger._beat, list[str]()
+
+        async def bad(self: Ledger) -> None:
+            if not met:
+                met.append("damage")
+                raise IntegrityError("The database is damaged: it says.")
+            await beat(self)
+            met.append("nothing")
+
+        monkeypatch.setattr(Ledger, "_beat", bad)
+        await warnings.seen("lease_not_renewed")
+        async with asyncio.timeout(10):
+            while met[-1] != "nothing":
+                await asyncio.sleep(0.01)
+        assert ledger._heart is not None
+        assert not ledger._heart.done()
+
+
+async def test_an_announcement_that_no_node_made_does_not_deafen(
+    tmp_path: Path, url: str, stage: Stage
+) -> None:
+    async with pair(tmp_path, url) as (a, b):
+        await register(a, workflow(py("one", "hold")))
+        postgres().execute("NOTIFY fedcore, 'x'", database=url.rpartition("/")[2])
+        run_id = await start(a)
+        await stage.seen("one began")
+        await b.runs.change_status(
+            b.call("operator"), run_id, ChangeStatusRequest(status="cancelled")
+        )
+        await stage.seen("one cut off")
 
 
 async def test_one_version_with_two_contents_is_registered_once(
