@@ -2671,7 +2671,7 @@ class _Check:
         self._trust = Trust((), ())
         self._listed: Json = {}
         self._log: str | None = None
-        self._runs: tuple[str, ...] = ()
+        self._runs: dict[str, None] = {}
         self._texts: dict[str, bytes] = {}
         self._checkpoint: Checkpoint | None = None
         self._index: dict[str, list[int]] = {}
@@ -2751,7 +2751,11 @@ class _Check:
         )
         if not lawful:
             raise Refusal("NOT_CANONICAL", "A member of the manifest is not of its type.")
-        self._listed, self._log, self._runs = manifest["files"], manifest["log"], tuple(runs)
+        self._listed, self._log, self._runs = (
+            manifest["files"],
+            manifest["log"],
+            dict.fromkeys(runs),
+        )
 
     def _small_files(self) -> None:
         """Every file but the events is read once: its digest is checked, and what is needed later
@@ -2776,13 +2780,16 @@ class _Check:
 
     def _has_place(self, path: str) -> bool:
         folder = path.partition("/")[0]
-        if folder in ("receipts", "receipt.dsse.json"):
-            return path in map(self._receipt_file, self._runs)
+        if folder == "receipt.dsse.json":
+            return path == folder and len(self._runs) == 1
+        if folder == "receipts":
+            owner = path.removeprefix("receipts/").removesuffix(".dsse.json")
+            return owner in self._runs and path == self._receipt_file(owner)
         if folder == "events":
             stream = _stream_of(path)
             kind, _, owner = stream.partition(":")
             own = kind == "run" and owner in self._runs
-            return path == _event_file(stream) and (own or stream == "log" or kind == "log")
+            return path == _event_file(stream) and (own or kind == "log")
         return path != _MANIFEST and _KNOWN_PATHS.fullmatch(path) is not None
 
     def _receipt_file(self, run_id: str) -> str:
@@ -3234,7 +3241,7 @@ class _Check:
             exit_status=_EXITS[verdict],
             error=error,
             log=self._log,
-            run_ids=self._runs,
+            run_ids=tuple(self._runs),
             tenant=self._pack_tenant,
             events=self._events,
             checkpoint=None
