@@ -1,16 +1,19 @@
 """Builders for tests of the ledger: appends that follow one another, and a store that is in use."""
 
+import asyncio
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event, select
 
 from federation_core.ledger import Answer, Append, Ledger, Payload, queries
 from federation_core.ledger.schema import events
+from federation_core.ledger.writer import Writer
 from federation_core.spine.actor import SYSTEM
 from federation_core.spine.canonical import ZERO_HASH, sha256
 from federation_core.spine.envelope import Event, Head, seal
@@ -19,6 +22,7 @@ __all__ = [
     "AT",
     "CLOCK",
     "answered",
+    "cut_off",
     "fill",
     "follow",
     "full_disk",
@@ -125,3 +129,19 @@ def no_more_writes() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def cut_off(monkeypatch: pytest.MonkeyPatch, call: Coroutine[Any, Any, Any]) -> None:
+    """Cancel the call once what it stores is on its way."""
+    submit, calls = Writer.submit, [asyncio.ensure_future(call)]
+    [calling] = calls
+
+    def cutting(self: Writer, append: Append) -> "asyncio.Future[None]":
+        stored = submit(self, append)
+        if calls:
+            asyncio.get_running_loop().call_soon(calls.pop().cancel)
+        return stored
+
+    monkeypatch.setattr(Writer, "submit", cutting)
+    with pytest.raises(asyncio.CancelledError):
+        await calling

@@ -1,12 +1,13 @@
 """What the server logs, for tests to wait for."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any, NoReturn
 
+import pytest
 import structlog
 
-__all__ = ["Warnings"]
+__all__ = ["Warnings", "warnings"]
 
 
 class Warnings:
@@ -27,3 +28,12 @@ class Warnings:
                 self._more.clear()
                 await self._more.wait()
         return found
+
+
+@pytest.fixture
+def warnings() -> Iterator[Warnings]:
+    """What the server says to its operator."""
+    seen = Warnings()
+    structlog.configure(processors=[seen])
+    yield seen
+    structlog.reset_defaults()

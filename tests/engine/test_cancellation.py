@@ -10,6 +10,7 @@ import pytest
 from tests.core_helpers import begin, core, idle, py, states, until
 from tests.core_steps import Stage
 from tests.kin_helpers import cancel, child_of, kid, register_kid
+from tests.ledger_helpers import cut_off
 
 from federation_core.errors import LedgerUnavailable
 from federation_core.ledger import Append
@@ -114,19 +115,7 @@ async def test_a_cancellation_whose_caller_was_cut_off_reaches_the_step(
     async with core(tmp_path) as fc:
         run_id = await begin(fc, py("a", "hold"))
         await stage.seen("a began")
-        submit, caller = Writer.submit, list[asyncio.Task[None]]()
-
-        def cut_off(self: Writer, append: Append) -> "asyncio.Future[None]":
-            stored = submit(self, append)
-            if caller:
-                asyncio.get_running_loop().call_soon(caller.pop().cancel)
-            return stored
-
-        monkeypatch.setattr(Writer, "submit", cut_off)
-        caller.append(asyncio.create_task(cancel(fc, run_id)))
-        [cancelling] = caller
-        with pytest.raises(asyncio.CancelledError):
-            await cancelling
+        await cut_off(monkeypatch, cancel(fc, run_id))
         await stage.seen("a cut off")
         assert (await until(fc, run_id)).run.status == "cancelled"
 

@@ -14,6 +14,9 @@ if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 from tests.core_steps import Stage, new_stage  # noqa: E402
+from tests.log_helpers import warnings  # noqa: E402
+
+__all__ = ["warnings"]
 
 
 @pytest.fixture

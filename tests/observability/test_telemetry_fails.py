@@ -54,16 +54,6 @@ class BrokenLater(Broken):
         raise ZeroDivisionError
 
 
-@pytest.fixture
-def warnings() -> Iterator[Warnings]:
-    import structlog
-
-    seen = Warnings()
-    structlog.configure(processors=[seen])
-    yield seen
-    structlog.reset_defaults()
-
-
 @pytest.mark.parametrize("broken", [Broken(), BrokenLater()], ids=["at-once", "at-the-end"])
 async def test_an_observer_that_raises_is_said_and_told_again(
     tmp_path: Path, stage: Stage, warnings: Warnings, broken: Broken

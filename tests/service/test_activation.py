@@ -18,10 +18,10 @@ from tests.core_helpers import (
     until,
 )
 from tests.core_steps import Stage
+from tests.ledger_helpers import cut_off
 
 from federation_core.errors import Forbidden, InvalidInput, SettingsError
-from federation_core.ledger import Append, queries
-from federation_core.ledger.writer import Writer
+from federation_core.ledger import queries
 from federation_core.service import CreateRunRequest, FederationCore
 from federation_core.service.policies import Activation
 
@@ -50,19 +50,7 @@ async def test_a_bundle_decides_although_who_activated_it_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with core(tmp_path) as fc:
-        submit, caller = Writer.submit, list[asyncio.Task[Activation]]()
-
-        def cut_off(self: Writer, append: Append) -> "asyncio.Future[None]":
-            stored = submit(self, append)
-            if caller:
-                asyncio.get_running_loop().call_soon(caller.pop().cancel)
-            return stored
-
-        monkeypatch.setattr(Writer, "submit", cut_off)
-        caller.append(asyncio.create_task(activate(fc, CLOSED, version="2.0.0")))
-        [activating] = caller
-        with pytest.raises(asyncio.CancelledError):
-            await activating
+        await cut_off(monkeypatch, activate(fc, CLOSED, version="2.0.0"))
         async with asyncio.timeout(10):
             while await active(fc) != "2.0.0":
                 await asyncio.sleep(0.01)
