@@ -56,6 +56,8 @@ _SEED, _NEXT_SEED = b"\x07" * 32, b"\x08" * 32
 LEASE_S = 0.5
 """The lease of a node: the next life takes over after it."""
 _AT_ONCE, _LATER = (0.0,) * 5, (0.05,) * 400
+_NOTHING_DUE_S = 10.0
+"""A look at the schedules that leaves something to do wants the next one sooner."""
 Act = Callable[[Call], Awaitable[Any]]
 
 
@@ -294,7 +296,8 @@ async def scheduled(stage: Stage) -> None:
         await client.ask("on", lambda call: schedules.resume(call, "minutely"), status=200)
         for _ in range(2):
             stage.clock.forward(60)
-            await again(fc._scheduler.turn)
+            while await again(fc._scheduler.turn) < _NOTHING_DUE_S:
+                pass  # a commit failed, and the tick is done at the next look
         await client.ask("remove", lambda call: schedules.remove(call, "minutely"), status=200)
         runs = await fc.runs.page(fc.call("anna"))
         ticks = [run.metadata["schedule"]["at"] for run in runs]
@@ -310,7 +313,8 @@ async def doubt(stage: Stage) -> None:
         client = Client(stage, fc)
         answer = await client.end(await client.start("a short run", "short"))
         assert answer.run.status == "completed", answer
-        assert [g.gate_type for g in answer.gates] == ["in_doubt"]
+        # Where the step had not happened it is run again; a server that dies there asks again.
+        assert {g.gate_type for g in answer.gates} == {"in_doubt"}
 
 
 async def people(stage: Stage) -> None:
