@@ -337,6 +337,7 @@ _FILE_CHANGES: dict[str, dict[str, bytes | None]] = {
     "another text in the bundle": {f"policies/{BUNDLE_HASH}/more.cedar": b"x"},
     "no receipt": {"receipt.dsse.json": None},
     "receipts of several": {"receipts/r1.dsse.json": b"{}"},
+    "a receipt as a folder": {"receipt.dsse.json/x": b"{}"},
     "no index": {"index.json": None},
     "no history": {"keys/history.jsonl": None},
     "no checkpoint": {"log/checkpoint": None},
@@ -956,6 +957,8 @@ def receipts() -> Iterator[Case]:
     for run_id in ("r1", "r2"):
         path = f"receipts/{run_id}.dsse.json"
         yield Case(f"no receipt of {run_id}", repack(rich()[1], {path: None}), _rich_trust())
+    extra = repack(rich()[1], {"receipt.dsse.json": b"{}"})
+    yield Case("a receipt of one among several", extra, _rich_trust())
     one, two = (unpack(rich()[1])[f"receipts/{r}.dsse.json"] for r in ("r1", "r2"))
     swap = {"receipts/r1.dsse.json": two, "receipts/r2.dsse.json": one}
     yield Case("receipts swapped", repack(rich()[1], swap), _rich_trust())
