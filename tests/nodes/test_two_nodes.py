@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -201,6 +202,27 @@ async def test_a_registration_is_decided_by_the_bundle_that_another_node_activat
         await a.policies.activate(a.call("owner"), shut)
         with pytest.raises(Forbidden):
             await register(b, workflow(py("one")))
+
+
+async def test_a_bundle_that_is_taken_over_between_a_decision_and_its_append_decides(
+    tmp_path: Path, url: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path, url) as (a, b):
+        _deafen(b)
+        shut = bundle(forbid("shut", action="workflow.register"), version="2.0.0")
+        await a.policies.activate(a.call("owner"), shut)
+        read, taken = Ledger.read, list[str]()
+
+        async def late(self: Ledger, query: Any, *args: Any, **keys: Any) -> Any:
+            if query is queries.head and str(args[0]).startswith("workflow:") and not taken:
+                taken.append("over")
+                await b.policies._take("policy:default")
+            return await read(self, query, *args, **keys)
+
+        monkeypatch.setattr(Ledger, "read", late)
+        with pytest.raises(Forbidden):
+            await register(b, workflow(py("one")))
+        assert taken
 
 
 async def test_a_checkpoint_that_another_node_signed_is_news(tmp_path: Path, url: str) -> None:

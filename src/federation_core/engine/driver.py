@@ -115,6 +115,7 @@ class Driver:
 
     async def _turn(self, live: LiveRun, executing: set[str], outcomes: list[Outcome]) -> Progress:
         about(live.run)
+        basis = self._ledger.basis(live.run.tenant)
         progress = Progress(
             live,
             self._governor,
@@ -129,7 +130,7 @@ class Driver:
             progress.abandon()
         elif not self.draining:
             await progress.advance(executing | await self._elsewhere(live.run, executing))
-        await live.commit(progress.turn, progress.payloads)
+        await live.commit(progress.turn, progress.payloads, basis=basis)
         return progress
 
     async def _is_orphan(self, live: LiveRun) -> bool:

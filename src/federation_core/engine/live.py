@@ -13,7 +13,7 @@ from ..errors import FederationError, IntegrityError, NotFound
 from ..ledger import Answer, Ledger, Payload, queries
 from ..ledger.projections import append_of
 from ..spine.definition import Workflow
-from ..spine.envelope import decode
+from ..spine.envelope import Head, decode
 from ..spine.events import RUN_EVENTS, RunCreated
 from ..spine.fold import apply
 from ..spine.run import Run
@@ -58,15 +58,18 @@ class LiveRun:
         answer: Answer | None = None,
         *,
         wakes: tuple[str, ...] = (),
+        basis: dict[str, Head] | None = None,
     ) -> list[Permit]:
-        """Append the turn; once it is durable the runs `wakes` are woken, whatever became of the
-        caller. The permits it returns are durable: only these may be executed.
+        """Append the turn, whose decisions rest on `basis` (see `Ledger.basis`); once it is durable
+        the runs `wakes` are woken, whatever became of the caller. The permits it returns are
+        durable: only these may be executed.
 
         Raises `StaleAppend`, `Conflict` or `LedgerUnavailable`; then nothing was stored.
         """
         if turn.events:
             append = append_of(turn, list(payloads), answer)
             append.wakes += wakes
+            append.expects = append.expects | (basis or {})
             await self._ledger.append(append)
             self._durable = self.run.head
             self.values.take(turn.values)

@@ -140,6 +140,11 @@ class Ledger:
         """Whether no other node can have taken this one for dead."""
         return self._writer.node is None or self._writer.node.is_leased
 
+    def basis(self, tenant: str) -> dict[str, Head]:
+        """What a decision that is made now rests on: for `Append.expects`, where anything is waited
+        for between the decision and its append."""
+        return {} if self.guard is None else self.guard(tenant)
+
     async def append(self, append: Append) -> None:
         """Store `append`. Returns when it is durable. Raises `StaleAppend`, `Conflict` (its
         idempotency key is taken), `InvalidInput` or `LedgerUnavailable`; then nothing of it was
@@ -147,8 +152,7 @@ class Ledger:
         for text in append.objects.values():
             if "\0" in text:  # a database's text ends there, and its hash would be another's
                 raise InvalidInput("A text to be stored must not hold the character U+0000.")
-        if self.guard is not None:
-            append.expects = append.expects | self.guard(append.tenant)
+        append.expects = self.basis(append.tenant) | append.expects
         try:
             await self._writer.submit(append)
         except NodeFenced as e:

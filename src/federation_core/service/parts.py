@@ -84,6 +84,7 @@ class Visit:
         self.call = call
         self.live = live
         self.run = live.run
+        self._basis = parts.ledger.basis(call.tenant)
         self.payloads: list[Payload] = []
         self.turn = Turn(
             live.run,
@@ -122,7 +123,7 @@ class Visit:
         """Write down an attempt that was refused."""
         told = msgspec.structs.replace(refusal, code=error.error_code, reason=error.detail)
         handle(self.turn, told)
-        await self.live.commit(self.turn)
+        await self.live.commit(self.turn, basis=self._basis)
 
     async def commit(self, status: int = 0, view: Any = None) -> None:
         """Make the turn durable, with the answer `view` where the call has an idempotency key,
@@ -130,7 +131,7 @@ class Visit:
         answer = self.call.answer(status, view, self.turn.now) if status else None
         goes_on = self.run.is_managed or self.run.open_gates
         wakes = (self.run.run_id,) if goes_on else ()
-        await self.live.commit(self.turn, self.payloads, answer, wakes=wakes)
+        await self.live.commit(self.turn, self.payloads, answer, wakes=wakes, basis=self._basis)
 
     async def load(self, hashes: Iterable[str | None]) -> None:
         await self.live.load(hashes)

@@ -70,6 +70,7 @@ class Workflows:
     async def _append(
         self, call: Call, workflow: Workflow, artifacts: dict[str, str], answer: RegisterAnswer
     ) -> None:
+        basis = self._parts.ledger.basis(call.tenant)
         decision = self._decide(call, workflow)
         record = policy_record(decision, "workflow.register")
         stream = f"workflow:{call.tenant}/{workflow.id}"
@@ -81,7 +82,7 @@ class Workflows:
                 tenant=call.tenant,
                 actor=call.actor,
                 records=[record, refused],
-                build=lambda events: Append(stream, call.tenant, Head(), events),
+                build=lambda events: Append(stream, call.tenant, Head(), events, expects=basis),
             )
             allowed(decision)
         data = {
@@ -102,6 +103,7 @@ class Workflows:
                 objects={sha256(text.encode()): text for text in artifacts.values()},
                 rows={"workflows": [workflow_row(events[-1])]},
                 answer=call.answer(200, answer, events[-1].at),
+                expects=basis,
             )
 
         await append_record(
