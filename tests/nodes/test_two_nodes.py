@@ -303,6 +303,7 @@ async def test_an_announcement_that_no_node_made_does_not_deafen(
             b.call("operator"), run_id, ChangeStatusRequest(status="cancelled")
         )
         await stage.seen("one cut off")
+        assert (await until(a, run_id)).run.status == "cancelled"
 
 
 async def test_one_version_with_two_contents_is_registered_once(

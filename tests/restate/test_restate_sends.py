@@ -143,6 +143,7 @@ async def test_a_send_that_hangs_holds_up_no_other() -> None:
             sends.later(RUN, 2, 0.0)
             await over.wait()
         await sends.flush(10)
+    assert len(took) == 2
 
 
 async def test_waking_neither_waits_nor_fails_where_nothing_answers(tmp_path: Path) -> None:

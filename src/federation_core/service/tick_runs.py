@@ -90,9 +90,8 @@ class TickRuns:
                 if await self._found(planned, run_id) is not None:
                     return None
                 await asyncio.sleep(_PAUSE_S)  # another node activated a policy, say
-        return await self._create(
-            planned, run_id
-        )  # or this tick is done later, those of others now
+        # Once more; where that fails this tick is done later, and those of others now.
+        return await self._create(planned, run_id)
 
     async def _create(self, planned: Planned, run_id: str) -> None:
         schedule = self._schedule
