@@ -125,7 +125,7 @@ async def test_an_end_that_woke_nobody_is_found_at_the_next_start(
 
 async def test_the_sweep_finds_what_the_engine_was_not_told(tmp_path: Path, stage: Stage) -> None:
     async with core(tmp_path) as fc:
-        await register_kid(fc, gate("ask"))
+        await register_kid(fc, gate("ask"), py("work"))
         run_id = await begin(fc, kid("sub"))
         young = await child_of(fc, run_id, "sub")
         [asked] = await open_gates(fc, young)
@@ -133,10 +133,13 @@ async def test_the_sweep_finds_what_the_engine_was_not_told(tmp_path: Path, stag
         told = fc._parts.ledger._listeners
         told[:] = [one for one in told if getattr(one, "__name__", "") != "heed"]
         await approve(fc, asked)
+        await idle(fc)
+        assert states(await whole(fc, young))["work"] == "pending"
+        assert isinstance(fc._engine, LocalEngine)
+        await fc._engine._look(thoroughly=False)
         await until(fc, young)
         await idle(fc)
         assert (await whole(fc, run_id)).run.status == "running"
-        assert isinstance(fc._engine, LocalEngine)
         await fc._engine._look(thoroughly=False)
         assert (await until(fc, run_id)).run.status == "completed"
 
