@@ -2,11 +2,13 @@
 own catalogue, which is most of what a test of a few events costs."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary, WeakSet
 
+import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
@@ -18,12 +20,15 @@ __all__ = ["Connections"]
 
 _new_engine = postgresql._engine
 
+Opened = Callable[[psycopg.Connection[Any]], None]
+
 
 class Connections:
     """The engines that nobody uses now. One in use belongs to one database object, as ever."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[str, dict[int, list[Engine]]] = defaultdict(dict)
+        self._told = WeakKeyDictionary[Engine, _Told]()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -39,9 +44,18 @@ class Connections:
         ):
             yield
 
-    def _take(self, url: URL, settings: dict[str, str], *, size: int, isolation: Any) -> Engine:
+    def _take(
+        self, url: URL, settings: dict[str, str], opened: Opened, *, size: int, isolation: Any
+    ) -> Engine:
         idle = self._idle[_name(url)].get(size)
-        return idle.pop() if idle else _new_engine(url, settings, size=size, isolation=isolation)
+        if idle:
+            engine = idle.pop()
+        else:
+            told = _Told()
+            engine = _new_engine(url, settings, told, size=size, isolation=isolation)
+            self._told[engine] = told
+        self._told[engine].to(opened)
+        return engine
 
     def idle(self, name: str) -> int:
         """How many connections to a database are open, and used by nobody."""
@@ -53,6 +67,22 @@ class Connections:
         for engines in self._idle.pop(name, {}).values():
             for engine in engines:
                 engine.dispose()
+
+
+class _Told:
+    """Tells the database object that has an engine now of each connection of it."""
+
+    def __init__(self) -> None:
+        self._open = WeakSet[psycopg.Connection[Any]]()
+
+    def to(self, opened: Opened) -> None:
+        self._opened = opened
+        for connection in self._open:
+            opened(connection)
+
+    def __call__(self, connection: psycopg.Connection[Any]) -> None:
+        self._open.add(connection)
+        self._opened(connection)
 
 
 def _name(url: URL) -> str:

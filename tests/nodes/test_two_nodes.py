@@ -26,6 +26,7 @@ from tests.core_helpers import (
 from tests.core_steps import Stage
 from tests.log_helpers import Warnings
 from tests.nodes.nodes_helpers import KEY, node, pair
+from tests.schedule_helpers import add
 from tests.stores import postgres
 
 from federation_core.errors import (
@@ -40,6 +41,7 @@ from federation_core.ledger import Ledger, queries
 from federation_core.ledger.node import Node
 from federation_core.ledger.writer import Writer
 from federation_core.service import ChangeStatusRequest, FederationCore
+from federation_core.service.schedule_views import schedule_values
 
 
 async def test_what_one_node_does_the_other_sees(tmp_path: Path, url: str, stage: Stage) -> None:
@@ -223,6 +225,36 @@ async def test_a_bundle_that_is_taken_over_between_a_decision_and_its_append_dec
         with pytest.raises(Forbidden):
             await register(b, workflow(py("one")))
         assert taken
+
+
+async def test_a_schedule_is_added_under_the_bundle_that_decides_when_it_is_stored(
+    tmp_path: Path, url: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path, url) as (a, b):
+        await register(a, workflow(py("one")))
+        _deafen(b)
+        shut = bundle(forbid("shut", action="run.create"), version="2.0.0")
+        await a.policies.activate(a.call("owner"), shut)
+        read, taken = Ledger.read, list[str]()
+
+        async def late(self: Ledger, query: Any, *args: Any, **keys: Any) -> Any:
+            if query is schedule_values and not taken:
+                taken.append("over")
+                await b.policies._take("policy:default")
+            return await read(self, query, *args, **keys)
+
+        monkeypatch.setattr(Ledger, "read", late)
+        with pytest.raises(Forbidden):
+            await add(b)
+        assert taken
+
+
+async def test_a_node_is_ready_though_it_was_not_told_of_a_bundle(tmp_path: Path, url: str) -> None:
+    """What decides nothing rests on no bundle."""
+    async with pair(tmp_path, url) as (a, b):
+        _deafen(b)
+        await a.policies.activate(a.call("owner"), bundle(version="2.0.0"))
+        await b.check()
 
 
 async def test_a_checkpoint_that_another_node_signed_is_news(tmp_path: Path, url: str) -> None:

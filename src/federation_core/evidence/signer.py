@@ -121,8 +121,13 @@ class Signer:
         is known here must not part."""
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, work: "asyncio.Future[Any]") -> None:
+        self._under_way.discard(work)
+        if not work.cancelled():
+            work.exception()  # whoever waited was told; the others left, and asyncio need not tell
 
     async def _sign(self) -> SignedCheckpoint | None:
         async with self._turn:

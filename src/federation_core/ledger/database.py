@@ -73,6 +73,10 @@ class Database(ABC):
     def forget(self) -> None:
         """After an erasure: overwrite, as far as it can be done now, what is left of the values."""
 
+    def hang_up(self) -> None:  # noqa: B027 - a file answers, or fails
+        """Break every connection to a server that does not answer: who waits for it is told that
+        it is away. May be called from any thread."""
+
     def close(self) -> None:
         self.writer.dispose()
         self.reader.dispose()

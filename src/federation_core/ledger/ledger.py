@@ -27,6 +27,9 @@ __all__ = ["Ledger", "Watch"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PATIENCE = 3
+"""After so many leases without an answer the database is taken for one that stands still."""
+
 
 class Watch:
     """What became of a stream since `next` was last called."""
@@ -119,7 +122,11 @@ class Ledger:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             try:
-                await self._beat()
+                async with asyncio.timeout(_PATIENCE * self._lease_s):
+                    await self._beat()
+            except TimeoutError:
+                structlog.get_logger().error("database_stands_still", name=self._database.name)
+                self._database.hang_up()
             except NodeFenced as e:
                 self._was_fenced(e)
             except FederationError as e:  # of a damaged database too: it goes on, or is fenced
@@ -152,7 +159,8 @@ class Ledger:
         for text in append.objects.values():
             if "\0" in text:  # a database's text ends there, and its hash would be another's
                 raise InvalidInput("A text to be stored must not hold the character U+0000.")
-        append.expects = self.basis(append.tenant) | append.expects
+        if append.events:
+            append.expects = self.basis(append.tenant) | append.expects
         try:
             await self._writer.submit(append)
         except NodeFenced as e:
@@ -283,7 +291,11 @@ class Ledger:
             self._heart.cancel()
             with suppress(asyncio.CancelledError):
                 await self._heart
-        await asyncio.to_thread(self._writer.close)
+        closing = asyncio.create_task(asyncio.to_thread(self._writer.close))
+        await asyncio.wait([closing], timeout=self._lease_s)
+        if not closing.done():  # what waits there is nobody's any more: the lease has run out
+            self._database.hang_up()
+        await closing
         if self._tail is not None:
             self._tail.stop()
         with suppress(FederationError):  # its lease will tell the others

@@ -3,11 +3,12 @@
 A node is one process from start to end, under an id of its own. It holds a lease that it renews
 with its commits; a node whose lease ran out is fenced by another one, and from then on none of its
 appends is taken: it is checked in the transaction of every append, under the lock that the fencing
-took as well. Times are the database's clock, so that a node's own may be wrong.
+took as well. Leases are in the database's time, so that a node's own clock may be wrong.
 """
 
 import secrets
 import time
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -40,6 +41,7 @@ class Node:
         self.id = secrets.token_hex(8)
         self._joined = False
         self._leased_until = self._renewing = 0.0
+        self._heard_of: dict[tuple[str, int], float] = {}
 
     @property
     def is_leased(self) -> bool:
@@ -78,13 +80,25 @@ class Node:
                 self.id,
             )
             self._must_live(renewed)
-        fenced = execute(
-            connection,
-            f"UPDATE nodes SET fenced = 1 "  # noqa: S608
-            f"WHERE fenced = 0 AND lease_until < {NOW} RETURNING node",
-        )
+        dead = self._dead(connection)
+        for node in dead:
+            execute(connection, "UPDATE nodes SET fenced = 1 WHERE node = ?", node)
         self._renewing = begun + self.lease_s
-        return [node for (node,) in fenced]
+        return dead
+
+    def _dead(self, connection: Connection) -> list[str]:
+        """The nodes whose lease ran out: by the database's clock, or, as that may be set back, by
+        this one's, on which none that lives leaves its lease as it is for twice its length."""
+        query = f"SELECT node, lease_until, lease_until < {NOW} FROM nodes WHERE fenced = 0"  # noqa: S608
+        rows: Any = execute(connection, query)
+        now = _now()
+        self._heard_of = {(n, until): self._heard_of.get((n, until), now) for n, until, _ in rows}
+        long_ago = now - 2 * self.lease_s
+        return [
+            node
+            for node, until, is_over in rows
+            if node != self.id and (is_over or self._heard_of[node, until] < long_ago)
+        ]
 
     def committed(self) -> None:
         """What `check_in` did is durable."""

@@ -4,9 +4,13 @@ Appends take one advisory transaction lock, so leaf positions are gap-free and i
 sequence would leave holes where a transaction is rolled back.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -19,6 +23,8 @@ from .database import Database, translated
 from .node import NOW
 
 __all__ = ["PostgresDatabase"]
+
+_Connection = psycopg.Connection[Any]
 
 _APPEND_LOCK = 0x0FEDC0DE01
 _SCHEMA_LOCK = 0x0FEDC0DE02
@@ -57,8 +63,10 @@ class PostgresDatabase(Database):
             raise SettingsError("The URL of the PostgreSQL database cannot be read.") from e
         self._url = parsed
         self.name = parsed.render_as_string(hide_password=True).replace("+psycopg", "", 1)
-        self.writer = _engine(parsed, _WRITER, size=1, isolation="READ COMMITTED")
-        self.reader = _engine(parsed, _READER, size=6, isolation="REPEATABLE READ")
+        self._open = WeakSet[_Connection]()
+        self._opening = threading.Lock()
+        self.writer = _engine(parsed, _WRITER, self._opened, size=1, isolation="READ COMMITTED")
+        self.reader = _engine(parsed, _READER, self._opened, size=6, isolation="REPEATABLE READ")
 
     def migrate(self) -> None:
         self._check_server()
@@ -113,15 +121,40 @@ class PostgresDatabase(Database):
             finally:
                 driver.autocommit = False
 
-    def listen(self) -> "psycopg.Connection[Any]":
+    def _opened(self, connection: _Connection) -> None:
+        with self._opening:
+            self._open.add(connection)
+
+    def hang_up(self) -> None:
+        # A server that stands still while its machine acknowledges what comes: TCP sees no fault.
+        with self._opening:
+            connections = list(self._open)
+        for connection in connections:
+            with suppress(psycopg.Error, OSError), socket.socket(fileno=_copied(connection)) as s:
+                s.shutdown(socket.SHUT_RDWR)
+
+    def listen(self) -> _Connection:
         """A connection of its own on which commits are announced. Raises `psycopg.Error`."""
         plain = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = psycopg.connect(plain, autocommit=True, **_CONNECT)
+        self._opened(connection)
         connection.execute(f"LISTEN {CHANNEL}".encode())
         return connection
 
 
-def _engine(url: URL, settings: dict[str, str], *, size: int, isolation: Any) -> Engine:
+def _copied(connection: _Connection) -> int:
+    """A descriptor of its socket that may be closed."""
+    return os.dup(connection.fileno())
+
+
+def _engine(
+    url: URL,
+    settings: dict[str, str],
+    opened: Callable[[_Connection], None],
+    *,
+    size: int,
+    isolation: Any,
+) -> Engine:
     engine = create_engine(
         url,
         pool_size=size,
@@ -133,7 +166,8 @@ def _engine(url: URL, settings: dict[str, str], *, size: int, isolation: Any) ->
     )
 
     @event.listens_for(engine, "connect")
-    def _connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
+    def _connect(connection: _Connection, _record: object) -> None:
+        opened(connection)
         before = connection.autocommit
         connection.autocommit = True
         for name, value in settings.items():

@@ -7,6 +7,7 @@ async with FederationCore.open("data") as fc:
     await fc.runs.wait(call, answer.run.run_id, 10)
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..engine.live import LiveRuns
 from ..engine.local import LocalEngine
 from ..engine.ports import NewId, new_id, system_clock
 from ..engine.restate import Restate, RestateEngine
+from ..errors import LedgerUnavailable
 from ..evidence.collector import Collector, WitnessSetting
 from ..evidence.keyring import Keyring
 from ..evidence.signer import Signer
@@ -49,6 +51,9 @@ from .steps import Steps
 from .workflows import Workflows
 
 __all__ = ["FederationCore"]
+
+_CHECK_S = 5.0
+"""A ledger that has not answered for so long counts as one that cannot be written."""
 
 
 class FederationCore:
@@ -213,7 +218,12 @@ class FederationCore:
     async def check(self) -> None:
         """Raises `LedgerUnavailable` where the ledger cannot be written now."""
         nothing = Append("", "", Head(), [])
-        await self._parts.ledger.append(nothing)
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await self._parts.ledger.append(nothing)
+        except TimeoutError as e:
+            why = f"The ledger has not answered for {_CHECK_S:g} s; whoever writes waits for it."
+            raise LedgerUnavailable(why) from e
 
     @property
     def default_tenant(self) -> str:
