@@ -212,7 +212,7 @@ _HOW = {
     "kill": "at a moment, or at a write that the seed says",
     "clock": "of all servers, while they work",
     "freeze": "SIGSTOP for one and a half leases",
-    "network-cut": "a proxy that swallows all, for up to two leases",
+    "network-cut": "a proxy that swallows all, for up to five leases",
     "database-restart": "stopped at once (SIGQUIT), or every process killed",
     "connections-cut": "`pg_terminate_backend`, up to five times",
     "serialization": "a deferred trigger raises 40001 and 40P01; a lock on the events",

@@ -79,11 +79,12 @@ def frozen(world: World) -> None:
 
 
 def network_cut(world: World) -> None:
-    """Nothing comes through between a node and its database, for less or more than a lease."""
+    """Nothing comes through between a node and its database, for less or more than a lease, or so
+    long that the node gives its connections up."""
     slot, name = _one(world)
     assert slot.network is not None
     slot.network.cut()
-    seconds = world.pause(LEASE_S * 2)
+    seconds = world.pause(LEASE_S * 5)
     slot.network.heal()
     world.note("network-cut", f"{name} is cut off from the database for {seconds:.1f} s")
 
