@@ -457,7 +457,7 @@ for _attempt, _least in ((2, 600), (3, 1_800), (4, 2_000), (5, 2_000)):
             factor_pct=300,
             max_backoff_ms=2_000,
         )
-for _attempt, _least in ((2, 2_000), (3, 4_000)):
+for _attempt, _least in ((2, 2_000), (3, 4_000), (7, 60_000)):
     for _ms in (_least - 1, _least):
         _told(
             f"tried again after {_ms} ms and {_attempt} attempts by default",
