@@ -120,6 +120,24 @@ async def test_what_is_put_when_the_last_send_just_ended_is_sent() -> None:
     assert len(failed) == 2
 
 
+async def test_a_send_that_cannot_be_put_into_words_holds_up_no_other() -> None:
+    failed, both = list[str](), asyncio.Event()
+
+    def fail(why: str) -> None:
+        failed.append(why)
+        if len(failed) == 2:
+            both.set()
+
+    [port] = free_ports(1)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        made = Sends(http, f"http://127.0.0.1:{port}/Run", fail)
+        made.later("a run\0", 1, 0.0)  # no URL: the client raises what is none of its errors
+        made.later(RUN, 1, 0.0)
+        async with asyncio.timeout(10):
+            await both.wait()
+    assert "InvalidURL" in failed[0]
+
+
 async def test_a_send_that_hangs_holds_up_no_other() -> None:
     took = list[bytes]()
 

@@ -7,6 +7,7 @@ import structlog
 
 from ..errors import FederationError
 from ..executors import StepContext, StepError, run_step
+from ..executors.base import as_step_error
 from ..executors.registry import Executors
 from ..ledger import Payload
 from ..spine.definition import StepSpec
@@ -91,7 +92,8 @@ async def execute(executors: Executors, job: Job) -> Outcome:
         fault, retriable = Fault(type(e).__name__, e.detail), False
     except Exception as e:  # a bug must not leave the step without an end
         structlog.get_logger().exception("step_not_executed", step_id=permit.step_id)
-        fault, retriable = Fault(type(e).__name__, str(e)), False
+        failure = as_step_error(e, retriable=False)
+        fault, retriable = Fault(failure.type, failure.message), False
     else:
         return Outcome(permit.step_id, permit.attempt, output)
     return Outcome(permit.step_id, permit.attempt, error=fault, retriable=retriable)

@@ -189,6 +189,7 @@ class Schedules:
         while True:
             place = await parts.ledger.read(schedule_place, call.tenant, schedule_id)
             at = max(parts.clock(), place.last_at)
+            basis = parts.ledger.basis(call.tenant)
             made = await change(place.schedule, at)
             append, schedule = schedule_append(
                 parts,
@@ -200,6 +201,7 @@ class Schedules:
                 at=at,
             )
             append.payloads = list(made.payloads)
+            append.expects = basis
             view: ScheduleView | None = None
             if schedule is not None and made.refusal is None:
                 values = {p.hash: msgspec.json.decode(p.value) for p in made.payloads}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import structlog
 
 from .options import HANDLER
 
@@ -103,6 +104,9 @@ class Sends:
             answer.raise_for_status()
         except httpx.HTTPError as e:
             self._failed(f"a send failed: {e or type(e).__name__}")
+        except Exception as e:  # whatever it was, the next one is sent
+            structlog.get_logger().exception("send_failed", run_id=send.run_id)
+            self._failed(f"a send failed: {type(e).__name__}")
 
 
 class _Out:
