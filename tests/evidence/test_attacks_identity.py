@@ -273,11 +273,13 @@ def test_the_weak_signatures_hold_by_the_equation() -> None:
     key = Key(w.log, w.seed)
     whole = signed(key, w.seed, b"x", "neutral")
     k = int.from_bytes(hashlib.sha512(whole[:32] + key.public + b"x").digest(), "little") % L
-    a = verify._decode_point(key.public)
-    assert a is not None
-    minus = (P - a[0], a[1], 1, P - a[3])
+    base, of_key = verify._multiples(verify._BASE), verify._multiples(key.public)
+    assert base is not None
+    assert of_key is not None
+    x, y, z, t = verify._times(k, of_key)
     s = int.from_bytes(whole[32:], "little")
-    assert verify._encode_point(verify._combined(s, k, minus)) == point("neutral")
+    r = verify._add(verify._times(s, base), (P - x, y, z, P - t))
+    assert verify._encode_point(r) == point("neutral")
     assert not verify.verify_signature(key.public, b"x", whole)
     assert verify.verify_signature(key.public, b"x", key.sign(b"x"))
 

@@ -233,17 +233,6 @@ def _add(p: _Point, q: _Point) -> _Point:
     return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
 
 
-def _double(p: _Point) -> _Point:
-    a = p[0] * p[0] % _P
-    b = p[1] * p[1] % _P
-    c = 2 * p[2] * p[2] % _P
-    h = a + b
-    e = h - (p[0] + p[1]) ** 2 % _P
-    g = a - b
-    f = c + g
-    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
-
-
 def _decode_point(data: bytes) -> _Point | None:
     """The point of 32 bytes; None where they are no canonical encoding of a point of high order."""
     number = int.from_bytes(data, "little")
@@ -259,9 +248,14 @@ def _decode_point(data: bytes) -> _Point | None:
     if x & 1 != sign:
         x = _P - x
     point = (x, y, 1, x * y % _P)
-    eight = _double(_double(_double(point)))
-    is_low_order = eight[0] == 0 and eight[1] == eight[2]
-    return None if is_low_order else point
+    return None if _is_low_order(point) else point
+
+
+def _is_low_order(p: _Point) -> bool:
+    """Whether 8·p is neutral."""
+    for _ in range(3):
+        p = _add(p, p)
+    return p[0] == 0 and p[1] == p[2]
 
 
 def _encode_point(p: _Point) -> bytes:
@@ -270,22 +264,32 @@ def _encode_point(p: _Point) -> bytes:
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
-_base = _decode_point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
-assert _base is not None
-_BASE: _Point = _base
+_BASE = (4 * pow(5, -1, _P) % _P).to_bytes(32, "little")
 
 
-def _combined(s: int, k: int, a: _Point) -> _Point:
-    """s·B + k·a, two bits of both numbers at a time."""
-    table = [_NEUTRAL]
-    for i in range(1, 16):
-        table.append(_add(table[i - 1], a) if i & 3 else _add(table[i - 4], _BASE))
+@lru_cache(maxsize=16)  # there are few keys, and one is behind many signatures
+def _multiples(point: bytes) -> list[list[_Point]] | None:
+    """For each digit of a number below 2²⁵⁵ in base 32, the lowest first, what each of its values
+    makes of this point; None where `_decode_point` finds none."""
+    p = _decode_point(point)
+    if p is None:
+        return None
+    rows = []
+    for _ in range(51):
+        row = [_NEUTRAL]
+        for _ in range(32):
+            row.append(_add(row[-1], p))
+        p = row.pop()
+        rows.append(row)
+    return rows
+
+
+def _times(number: int, rows: list[list[_Point]]) -> _Point:
+    """The multiple of the point of these rows: an addition a digit."""
     result = _NEUTRAL
-    for shift in range(252, -1, -2):
-        result = _double(_double(result))
-        index = (s >> shift & 3) << 2 | k >> shift & 3
-        if index:
-            result = _add(result, table[index])
+    for row in rows:
+        result = _add(result, row[number & 31])
+        number >>= 5
     return result
 
 
@@ -294,13 +298,14 @@ def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     key or R that is of low order or not canonically encoded, so that all libraries agree."""
     if len(public) != 32 or len(signature) != 64:
         return False
-    key, s = _decode_point(public), int.from_bytes(signature[32:], "little")
-    if key is None or s >= _L or _decode_point(signature[:32]) is None:
+    base, key = _multiples(_BASE), _multiples(public)
+    s = int.from_bytes(signature[32:], "little")
+    if base is None or key is None or s >= _L:
         return False
     hashed = hashlib.sha512(signature[:32] + public + message).digest()
-    k = int.from_bytes(hashed, "little") % _L
-    minus = (_P - key[0], key[1], 1, _P - key[3])
-    return _encode_point(_combined(s, k, minus)) == signature[:32]
+    x, y, z, t = _times(int.from_bytes(hashed, "little") % _L, key)
+    r = _add(_times(s, base), (_P - x, y, z, _P - t))
+    return _encode_point(r) == signature[:32] and not _is_low_order(r)
 
 
 # --- Keys and trust: C2SP signed-note ------------------------------------------------------------

@@ -20,7 +20,8 @@ __all__ = ["CALLS", "Call", "said"]
 
 Call = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
-KEY = Key("log", b"\5" * 32)
+SEED = b"\5" * 32
+KEY = Key("log", SEED)
 INSTANT = "2026-11-23T12:00:00.000000Z"
 
 
@@ -69,6 +70,21 @@ def signatures() -> Iterator[Call]:
         "other key": (good[:32], message, good),
     }.items():
         yield name, verify.verify_signature, arguments
+    secret = int.from_bytes(hashlib.sha512(SEED).digest()[:32], "little")
+    secret = secret & (1 << 254) - 8 | 1 << 254
+    for number, spelling in enumerate(SPELLINGS):
+        # Who has the key can make these (RFC 8032, section 5.1.5); for R = 0 the equation holds.
+        hashed = hashlib.sha512(spelling + public + message).digest()
+        s = int.from_bytes(hashed, "little") * secret % L
+        yield (
+            f"own low order R {number}",
+            verify.verify_signature,
+            (
+                public,
+                message,
+                spelling + s.to_bytes(32, "little"),
+            ),
+        )
     for number, spelling in enumerate(SPELLINGS):
         yield f"low order key {number}", verify.verify_signature, (spelling, message, with_s(0))
         yield (
@@ -88,24 +104,31 @@ def signatures() -> Iterator[Call]:
     points += [b"\xff" * 32, public, *SPELLINGS]
     for point in points:
         yield f"point {point.hex()}", verify._decode_point, (point,)
-    base = verify._BASE
+    base = verify._decode_point(verify._BASE)
+    assert base is not None
     for b, k in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 3), (L - 1, 1), (L - 1, L - 1), (5, 2**252)):
         yield f"{b} B + {k} B", _combined, (b, k)
-    for name, summed in (("B", base), ("0", verify._NEUTRAL), ("2 B", verify._double(base))):
+    for name, summed in (("B", base), ("0", verify._NEUTRAL), ("2 B", verify._add(base, base))):
         yield f"encoded {name}", verify._encode_point, (summed,)
     yield "added", _sums, ()
 
 
 def _combined(s: int, k: int) -> bytes:
-    return verify._encode_point(verify._combined(s, k, verify._double(verify._BASE)))
+    rows = verify._multiples(verify._BASE)
+    assert rows is not None
+    two = verify._multiples(verify._encode_point(rows[0][2]))
+    assert two is not None
+    return verify._encode_point(verify._add(verify._times(s, rows), verify._times(k, two)))
 
 
 def _sums() -> list[bytes]:
     """0·B to 20·B by addition, and by doubling what comes before."""
     points = [verify._NEUTRAL]
+    base = verify._decode_point(verify._BASE)
+    assert base is not None
     for _ in range(20):
-        points.append(verify._add(points[-1], verify._BASE))
-    both = points + [verify._double(point) for point in points]
+        points.append(verify._add(points[-1], base))
+    both = points + [verify._add(point, point) for point in points]
     return [verify._encode_point(point) for point in both]
 
 
