@@ -8,8 +8,8 @@ JSON, and writes `results/large_ledger.json`:
 - `proofs_ms`: inclusion and consistency proofs at the full size, p50 and p99;
 - `start_s`: from the start of `fedcore serve` to its first answer, the best of three, for an empty
   ledger and for this one;
-- `verify`: `fedcore ledger verify` of the whole, and `verify.py` on a pack of the last runs; events
-  a second, the start of Python included;
+- `verify`: `fedcore ledger verify` of the whole, and `verify.py` on a pack of the last runs and on
+  that of one run of ten thousand steps; events a second, the start of Python included;
 - `bytes_an_event`: of the database file.
 """
 
@@ -39,6 +39,18 @@ from federation_core.ledger.tree import tree_size
 RESULTS = Path(__file__).parent / "results" / "large_ledger.json"
 IN_FLIGHT = 256
 PROOFS = 1_000
+LONG = """
+workflow: long
+version: 1.0.0
+steps:
+  - id: act
+    type: ACT
+    foreach: '${input.items}'
+    concurrency: 200
+    run: expression
+    value: '${item}'
+"""
+ITEMS = 10_000
 PACKED = 25_000
 """Events of the pack that is verified, about."""
 
@@ -78,6 +90,14 @@ class Filling:
                     self.packed_since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+
+    async def long_run(self) -> str:
+        """A run of ten thousand steps; returns its id."""
+        await self._fc.workflows.register(self._call, RegisterRequest(workflow_yaml=LONG))
+        request = CreateRunRequest(workflow_id="long", input_payload={"items": [*range(ITEMS)]})
+        run_id = (await self._fc.runs.create(self._call, request)).run.run_id
+        await self._fc.runs.wait(self._call, run_id, 300, newborn=True)
+        return run_id
 
     async def _run(self, n: int) -> None:
         request = CreateRunRequest(workflow_id="bench", input_payload={"n": n})
@@ -119,9 +139,11 @@ async def _filled(folder: Path, events: int, say: Callable[[str], None]) -> dict
                 lambda: fc.log.consistency(call, draw.randrange(1, size), size), PROOFS
             ),
         }
-        pack = await fc.evidence.pack_of_many(call, since=filling.packed_since)
-        with pack.file as file:
-            (folder / "pack.zip").write_bytes(file.read())
+        many = await fc.evidence.pack_of_many(call, since=filling.packed_since)
+        one = await fc.evidence.pack(call, await filling.long_run())
+        for name, pack in (("many", many), ("one", one)):
+            with pack.file as file:
+                (folder / f"{name}.zip").write_bytes(file.read())
         (folder / "trust.txt").write_text(await fc.log.trust(call))
     return {
         "events": size,
@@ -170,18 +192,21 @@ def main() -> None:
             "large": min(_started(folder) for _ in range(3)),
         }
         whole = ["ledger", "verify", "--data-dir", str(folder), "--json"]
-        packed = [str(folder / "pack.zip"), "--trust", str(folder / "trust.txt"), "--json"]
+        trusting = ["--trust", str(folder / "trust.txt"), "--json"]
+        alone = [sys.executable, "-I", verify.__file__]
         found["verify"] = {
             "ledger": _verified(
                 [sys.executable, "-m", "federation_core", *whole], lambda told: told["events"]
             ),
-            "pack": _verified(
-                [sys.executable, "-I", verify.__file__, *packed],
-                lambda told: told["events"],
+            "pack_of_many": _verified(
+                [*alone, str(folder / "many.zip"), *trusting], lambda told: told["events"]
+            ),
+            "pack_of_one": _verified(
+                [*alone, str(folder / "one.zip"), *trusting], lambda told: told["events"]
             ),
         }
         size = (folder / "fedcore.db").stat().st_size
-        found["bytes_an_event"] = round(size / found["events"])
+        found["bytes_an_event"] = round(size / found["verify"]["ledger"]["events"])
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     console.print_json(data=found)
 
