@@ -125,12 +125,17 @@ class Ledger:
                 async with asyncio.timeout(_PATIENCE * self._lease_s):
                     await self._beat()
             except TimeoutError:
-                structlog.get_logger().error("database_stands_still", name=self._database.name)
-                self._database.hang_up()
+                self._hang_up()
             except NodeFenced as e:
                 self._was_fenced(e)
             except FederationError as e:  # of a damaged database too: it goes on, or is fenced
                 structlog.get_logger().warning("lease_not_renewed", why=e.detail)
+
+    def _hang_up(self) -> None:
+        """Wait no longer for a database that has stored nothing for a lease."""
+        if not self.may_execute:
+            structlog.get_logger().error("database_stands_still", name=self._database.name)
+            self._database.hang_up()
 
     @property
     def is_shared(self) -> bool:
@@ -292,9 +297,8 @@ class Ledger:
             with suppress(asyncio.CancelledError):
                 await self._heart
         closing = asyncio.create_task(asyncio.to_thread(self._writer.close))
-        await asyncio.wait([closing], timeout=self._lease_s)
-        if not closing.done():  # what waits there is nobody's any more: the lease has run out
-            self._database.hang_up()
+        while not (await asyncio.wait([closing], timeout=self._lease_s))[0]:
+            self._hang_up()
         await closing
         if self._tail is not None:
             self._tail.stop()
