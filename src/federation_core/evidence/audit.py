@@ -224,20 +224,21 @@ class _Audit:
             first = rows[-1].position + 1
 
     def _take(self, row: Any) -> None:
-        if row.position != self._tree.size:
+        position, stream, seq, kind, stored, written = row
+        if position != self._tree.size:
             text = f"The log has a hole: position {self._tree.size} is missing."
             raise _wrong_row("INDEX_RANGE", row, text)
-        body = _bytes(row.body)
+        body = _bytes(written)
         try:
             event = parse_event(body)
         except Refusal as e:
             raise _wrong_row(e.code, row, e.message) from e
         leaf = leaf_hash(body)
         digest = leaf.hex()
-        if digest != row.hash:
-            text = f"The event's bytes have the hash {digest}, stored is {row.hash}."
+        if digest != stored:
+            text = f"The event's bytes have the hash {digest}, stored is {stored}."
             raise _wrong_row("CHAIN_BROKEN", row, text)
-        if (row.stream, row.seq, row.type) != (event["stream"], event["seq"], event["type"]):
+        if (stream, seq, kind) != (event["stream"], event["seq"], event["type"]):
             raise _wrong_row("CHAIN_BROKEN", row, "The event's row does not name the event.")
         try:
             self._follow(event, digest)

@@ -134,7 +134,7 @@ def object_text(c: Connection, digest: str) -> str | None:
 def payload_hashes(c: Connection, stream: str) -> list[str]:
     """Every payload of a stream that was not erased."""
     query = select(payloads.c.hash).where(payloads.c.stream == stream).order_by(payloads.c.hash)
-    return list(c.execute(query).scalars())
+    return list(c.execute(query).scalars().all())
 
 
 def streams_with(c: Connection, tenant: str, digest: str) -> list[str]:

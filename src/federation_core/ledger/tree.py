@@ -83,7 +83,7 @@ def tile_hashes(c: Connection, level: int, number: int, width: int) -> bytes:
             .order_by(tiles.c.number)
         )
     try:
-        found = bytes.fromhex("".join(c.execute(query).scalars()))
+        found = bytes.fromhex("".join(c.execute(query).scalars().all()))
     except (ValueError, TypeError) as e:
         raise IntegrityError(f"Tile {level}/{number} of the log holds no hashes.") from e
     if len(found) != 32 * width:

@@ -122,8 +122,9 @@ class _Hashes:
 
 
 def _above(row: bytes) -> bytes:
-    pairs = len(row) // HASH_SIZE // 2  # an odd one out is under no complete subtree
-    return b"".join(node_hash(_hash_at(row, 2 * i), _hash_at(row, 2 * i + 1)) for i in range(pairs))
+    # An odd one out is under no complete subtree.
+    middles = range(HASH_SIZE, len(row), 2 * HASH_SIZE)
+    return b"".join(node_hash(row[m - HASH_SIZE : m], row[m : m + HASH_SIZE]) for m in middles)
 
 
 def _hash_at(row: bytes, place: int) -> bytes:
