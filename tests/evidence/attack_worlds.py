@@ -12,10 +12,11 @@ import copy
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from tests.core_helpers import (
@@ -64,6 +65,8 @@ __all__ = [
     "verdict",
     "world",
 ]
+
+T = TypeVar("T")
 
 Edit = Callable[[list[Json]], list[Json]]
 
@@ -125,6 +128,12 @@ def _folder() -> Path:
     return path
 
 
+def _played(making: Coroutine[Any, Any, T]) -> T:
+    """On a thread of its own: a test that asks for a world may itself be on an event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, making).result()
+
+
 @cache
 def world() -> World:
     """Runs `main` (flagged, approved by ann and ben, its gate answered by cleo), `other` (not
@@ -132,7 +141,7 @@ def world() -> World:
     pack of main with what its sensitive step took and gave, `bare` one without payloads, and `gone`
     the pack of erased once it was."""
     new_stage()
-    return asyncio.run(_world(_folder()))
+    return _played(_world(_folder()))
 
 
 async def _world(folder: Path) -> World:
@@ -205,7 +214,7 @@ def small() -> World:
     """One run of a client, `main`: the fewest files and events that a pack can have. The text of
     the verifier in it is short, so that every byte can be changed in turn."""
     new_stage()
-    made = asyncio.run(_small(_folder()))
+    made = _played(_small(_folder()))
     short = repack(made.packs["main"], {"verify.py": b"# brief\n", "REPORT.md": b"# short\n"})
     return msgspec.structs.replace(made, packs={"main": short})
 
@@ -227,7 +236,7 @@ async def _small(folder: Path) -> World:
 def rotated() -> Rotated:
     """Runs `first` (before the key was changed) and `second` (after)."""
     new_stage()
-    return asyncio.run(_rotated(_folder()))
+    return _played(_rotated(_folder()))
 
 
 async def _rotated(folder: Path) -> Rotated:
@@ -249,7 +258,7 @@ async def _rotated(folder: Path) -> Rotated:
 def forked() -> Forked:
     """Run `first` is of the past, `second` of each future; the second future has one run more."""
     new_stage()
-    return asyncio.run(_forked(_folder()))
+    return _played(_forked(_folder()))
 
 
 async def _forked(root: Path) -> Forked:
