@@ -1,6 +1,6 @@
 """When a node counts as dead: by the database's clock, and where that one was set back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -43,44 +43,66 @@ def check_in(database: Database, node: Node) -> list[str]:
     return found
 
 
-def set_clock(database: Database, microseconds: int) -> None:
-    """Move the database's clock: a lease is then so much longer, or shorter, by it."""
-    with database.writer.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE nodes SET lease_until = lease_until - {microseconds}")
+@pytest.fixture
+def hour_back(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Sets the database's clock back an hour, each time that it is called."""
+
+    def step() -> None:
+        monkeypatch.setattr(nodes, "NOW", f"({nodes.NOW} - {_HOUR})")
+
+    return step
 
 
 def test_a_clock_that_is_set_back_keeps_no_dead_node_alive(
-    database: Database, hours: Hours
+    database: Database, hours: Hours, hour_back: Callable[[], None]
 ) -> None:
     living, dead = Node(), Node()
     for node in (dead, living):
         assert check_in(database, node) == []
-    set_clock(database, -_HOUR)
-    for _ in range(3):  # first seen with the lease that the other clock makes of it
-        hours.seconds += LEASE_S * 2 / 3
-        assert check_in(database, living) == []
-    hours.seconds += LEASE_S
+    hour_back()
+    hours.seconds += LEASE_S * 2 / 3
+    assert check_in(database, living) == []
+    hours.seconds += LEASE_S / 2
     assert check_in(database, living) == [dead.id]
     with pytest.raises(NodeFenced):
         check_in(database, dead)
 
 
-def test_a_node_that_lives_is_let_live_by_any_clock(database: Database, hours: Hours) -> None:
+def test_a_node_that_lives_is_let_live_by_any_clock(
+    database: Database, hours: Hours, hour_back: Callable[[], None]
+) -> None:
     living, other = Node(), Node()
     for _ in range(12):
         for node in (living, other):
             assert check_in(database, node) == []
-        set_clock(database, -_HOUR)
+        hour_back()
         hours.seconds += LEASE_S / 3
 
 
-def test_who_stood_still_itself_takes_nobody_for_dead(database: Database, hours: Hours) -> None:
+def test_a_node_is_let_live_for_its_own_lease(database: Database, hours: Hours) -> None:
+    """Which may be longer than that of the one who looks."""
+    long, short = Node(lease_s=LEASE_S * 5), Node()
+    for node in (long, short):
+        assert check_in(database, node) == []
+    for _ in range(14):
+        hours.seconds += LEASE_S / 3
+        assert check_in(database, short) == []
+    hours.seconds += LEASE_S / 2
+    assert check_in(database, short) == [long.id]
+
+
+def test_who_stood_still_is_dead_and_takes_nobody_for_dead(
+    database: Database, hours: Hours
+) -> None:
     """Its own clock went on meanwhile; the other one renewed its lease all the while."""
     frozen, living = Node(), Node()
     for node in (living, frozen):
         assert check_in(database, node) == []
+    found = []
     for _ in range(12):
         hours.seconds += LEASE_S / 3
-        set_clock(database, -int(LEASE_S * 1e6))  # nobody's lease runs out by the database
-        assert check_in(database, living) == []
-    assert check_in(database, frozen) == []
+        found += check_in(database, living)
+    assert found == [frozen.id]
+    with pytest.raises(NodeFenced):
+        check_in(database, frozen)
+    assert check_in(database, living) == []

@@ -48,7 +48,9 @@ async def test_it_is_hung_up_on_and_called_anew(url: str) -> None:
     ledger = await Ledger.open(url, lease_s=LEASE_S)
     async with asyncio.timeout(30):
         async with frozen(url, ledger):
+            before = ledger.commits
             await ledger.append(nothing())
+            assert ledger.commits > before
         await ledger.close()
 
 

@@ -41,7 +41,7 @@ class Node:
         self.id = secrets.token_hex(8)
         self._joined = False
         self._leased_until = self._renewing = 0.0
-        self._heard_of: dict[tuple[str, int], float] = {}
+        self._ends: dict[tuple[str, int], float] = {}
 
     @property
     def is_leased(self) -> bool:
@@ -87,17 +87,18 @@ class Node:
         return dead
 
     def _dead(self, connection: Connection) -> list[str]:
-        """The nodes whose lease ran out: by the database's clock, or, as that may be set back, by
-        this one's, on which none that lives leaves its lease as it is for twice its length."""
-        query = f"SELECT node, lease_until, lease_until < {NOW} FROM nodes WHERE fenced = 0"  # noqa: S608
+        """The nodes whose lease ran out: by the database's clock, or, as that may be set back
+        meanwhile, by this one's, from what was left of the lease when it was first seen."""
+        query = f"SELECT node, lease_until, lease_until - {NOW} FROM nodes WHERE fenced = 0"  # noqa: S608
         rows: Any = execute(connection, query)
-        now = _now()
-        self._heard_of = {(n, until): self._heard_of.get((n, until), now) for n, until, _ in rows}
-        long_ago = now - 2 * self.lease_s
+        now, before = _now(), self._ends
+        self._ends = {
+            (n, until): before.get((n, until), now + left / 1e6) for n, until, left in rows
+        }
         return [
             node
-            for node, until, is_over in rows
-            if node != self.id and (is_over or self._heard_of[node, until] < long_ago)
+            for node, until, left in rows
+            if node != self.id and (left < 0 or self._ends[node, until] < now)
         ]
 
     def committed(self) -> None:
